@@ -1,0 +1,1 @@
+"""The world: one file per foreign thing, each answering a port of the core."""
