@@ -1,0 +1,104 @@
+"""Every task of the project: `nox -l` lists them, `nox -s NAME -- ARGUMENTS` runs one.
+
+Each session installs what it needs into an environment of its own, at the versions that constraints.txt names.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types", "imports", "docs"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PACKAGES = ("certctl_core", "certctl_adapters", "certctl_web", "certctl_agent", "certctl_mcp", "certctl_cli")
+PROGRAMS = ("server", "agent", "cli", "mcp")
+
+
+def install(session: nox.Session, *groups: str, extras: tuple[str, ...] = PROGRAMS) -> None:
+    """Install certctl with `extras`, editable, and the dependency groups; without extras only the groups."""
+    wanted = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
+    project = ("-e", f".[{','.join(extras)}]") if extras else ()
+    session.install("-c", "constraints.txt", *project, *wanted)
+
+
+def present(*paths: str) -> list[str]:
+    """Those of `paths` that this checkout has."""
+    return [path for path in paths if Path(path).exists()]
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """One certificate's whole life on real servers. `-- --check` runs it unattended, `-- --data DIR` keeps the data."""
+    install(session, extras=("server", "agent", "cli"))
+    session.run("python", "deploy/demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything but interop and e2e, with coverage. Arguments go to pytest."""
+    install(session, "test")
+    session.run("pytest", "--cov", "--cov-report=term", "-m", "not interop and not e2e", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Against foreign programs. A missing one is skipped by name, and fails the session when CI is set."""
+    install(session, "test")
+    session.run("pytest", "tests/interop", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Server, worker and agent as processes, and a real browser."""
+    install(session, "e2e")
+    session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes."""
+    install(session, "lint", extras=())
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over every package."""
+    install(session, "types")
+    session.run("mypy", "--strict", *present(*PACKAGES), *session.posargs)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Who may import whom."""
+    install(session, "imports", extras=())
+    session.run("lint-imports")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks in bench/, or those named as arguments."""
+    install(session)
+    for script in session.posargs or sorted(str(path) for path in Path("bench").glob("*.py")):
+        session.run("python", script)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Regenerate docs/reference and fail if it was stale; check the links of every page. `-- --write` only writes."""
+    install(session, "docs")
+    session.run("python", "docs/generate.py", *(session.posargs or ["--check"]))
+    session.run("python", "docs/links.py")
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """Build the sdist and the wheel, check what is in them, and try the wheel in clean environments."""
+    install(session, "dist", extras=())
+    target = Path(session.create_tmp()).resolve() / "dist"
+    session.run("python", "-m", "build", "--outdir", str(target), ".")
+    session.run("python", "tests/house/distribution.py", str(target), *session.posargs)

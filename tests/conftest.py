@@ -1,0 +1,86 @@
+"""What every test gets: no network beyond the loopback, and a clock that moves only when told."""
+
+import importlib.util
+import ipaddress
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from certctl_core.ports.world import Clock
+
+pytest_plugins = ["tests.databases"] if importlib.util.find_spec("tests.databases") else []
+
+# Deadlines measure the machine, not the code; everything else of Hypothesis stays at its defaults.
+settings.register_profile("certctl", deadline=None)
+settings.load_profile("certctl")
+
+
+class OutsideWorld(BaseException):
+    """A test reached for the network. Not an `Exception`, so that no error handling under test can swallow it."""
+
+
+def _is_local(family: int, address: Any) -> bool:
+    if family == socket.AF_UNIX:
+        return True
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    host = str(address[0])
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def only_loopback() -> Iterator[None]:
+    """Within it, connecting or sending anywhere but to this machine raises `OutsideWorld`."""
+
+    def guarded(name: str) -> Any:
+        real = getattr(socket.socket, name)
+
+        def call(self: socket.socket, *args: Any) -> Any:
+            *_, address = args
+            if not _is_local(self.family, address):
+                raise OutsideWorld(f"{name} to {address!r}: tests talk to this machine only")
+            return real(self, *args)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, name, guarded(name))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    with only_loopback():
+        yield
+
+
+class SteppedClock(Clock):
+    """A clock for tests: it stands still until it is moved."""
+
+    def __init__(self, start: datetime) -> None:
+        self.time = start
+
+    def now(self) -> datetime:
+        return self.time
+
+    def advance(self, by: timedelta) -> datetime:
+        """Move forward and return the new present."""
+        self.time += by
+        return self.time
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    """A `SteppedClock` at a time with nothing special about it, in whole seconds."""
+    return SteppedClock(datetime(2031, 3, 4, 5, 6, 7, tzinfo=UTC))
