@@ -1,0 +1,1 @@
+"""The server: HTTP API, dashboard, worker and the processes around them."""

@@ -1,0 +1,568 @@
+"""The server's settings: `CERTCTL_...` variables of the environment, read here and nowhere else.
+
+Each setting is one row below with its name, type, default and help; `certctl-server config` and the reference page are
+read off the same rows. A secret may also be given as a file: `CERTCTL_AUTH_SECRET_FILE=/run/secrets/auth`.
+
+A value that cannot be understood, or that contradicts another, stops the start with an error that names the variable.
+Falling back to a default would be quieter, and would turn a typo in a time-out into an outage months later; clients
+of the established names notice the difference only when they had such a typo. For the same reason a `CERTCTL_`
+variable that nothing reads is reported with the nearest name that something does.
+"""
+
+import difflib
+import ipaddress
+import os
+import re
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+from attrs import Factory, field, frozen
+
+from certctl_core.models.access import Role
+
+PREFIX: Final = "CERTCTL_"
+MASK: Final = "********"
+
+
+class SettingsError(Exception):
+    """The environment does not make a configuration. `problems` holds one sentence a variable."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@frozen
+class NamedKey:
+    """An API key given by the operator rather than made by certctl."""
+
+    name: str
+    key: str = field(repr=False)
+    role: Role
+
+
+# --- What a value may look like -----------------------------------------------------------------------------------
+
+
+def text(value: str) -> str:
+    return value.strip()
+
+
+def boolean(value: str) -> bool:
+    """`true`, `1`, `yes`, `on` and their opposites, in any case."""
+    word = value.strip().lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("is neither true nor false")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A whole number between the two, both included."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError("is not a whole number") from None
+        if not low <= number <= high:
+            raise ValueError(f"is not between {low} and {high}")
+        return number
+
+    return parse
+
+
+def positive(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError("is not a number") from None
+    if not 0 < number < 1e9:
+        raise ValueError("is not greater than 0")
+    return number
+
+
+_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def read_duration(value: str) -> timedelta:
+    """A duration in Go's notation: `30s`, `1h30m`, `250ms`."""
+    value = value.strip()
+    parts = _PART.findall(value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise ValueError("is not a duration such as 30s, 5m or 1h30m")
+    try:
+        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError:
+        raise ValueError("is too long") from None
+
+
+def write_duration(value: timedelta) -> str:
+    """The shortest way to write what `read_duration` reads: `1h30m`, `0s`."""
+    seconds = value.total_seconds()
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    words = [f"{number:g}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (round(rest, 6), "s")) if number]
+    return "".join(words) or "0s"
+
+
+def duration(least: timedelta) -> Callable[[str], timedelta]:
+    def parse(value: str) -> timedelta:
+        read = read_duration(value)
+        if read < least:
+            raise ValueError(f"is shorter than {write_duration(least)}")
+        return read
+
+    return parse
+
+
+def listed(value: str) -> tuple[str, ...]:
+    """Comma-separated; blanks around items and empty items are dropped."""
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        word = value.strip().lower()
+        if word not in choices:
+            raise ValueError(f"is none of {', '.join(choices)}")
+        return word
+
+    return parse
+
+
+def path(value: str) -> Path:
+    return Path(value.strip()).expanduser().absolute()
+
+
+def web_address(value: str) -> str:
+    """An http or https URL without query; a trailing slash is dropped."""
+    address = value.strip().rstrip("/")
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is not an address such as https://certctl.example.org")
+    return address
+
+
+def dsn(value: str) -> str:
+    address = value.strip()
+    if urllib.parse.urlsplit(address).scheme not in ("postgres", "postgresql"):
+        raise ValueError("is not an address such as postgresql://user:password@host:5432/certctl")
+    return address
+
+
+def keys_with_names(value: str) -> tuple[NamedKey, ...]:
+    """`name:key[:admin]`, comma-separated."""
+    keys = []
+    for item in listed(value):
+        name, _, rest = item.partition(":")
+        key, _, role = rest.partition(":")
+        if not name or not key or role not in ("", "admin"):
+            raise ValueError("is not a list of name:key or name:key:admin")
+        keys.append(NamedKey(name, key, Role.ADMIN if role else Role.OPERATOR))
+    if len({key.name for key in keys}) != len(keys):
+        raise ValueError("has two keys of one name")
+    return tuple(keys)
+
+
+def keys_alone(value: str) -> tuple[NamedKey, ...]:
+    """Keys alone, comma-separated; they are called legacy-key-0, legacy-key-1 and so on."""
+    return tuple(NamedKey(f"legacy-key-{n}", key, Role.OPERATOR) for n, key in enumerate(listed(value)))
+
+
+# --- The settings -------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Row:
+    """What there is to say of one setting. `default_text` stands in for a default that depends on the machine."""
+
+    name: str
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+    hidden: bool = False
+    default_text: str = ""
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name
+
+
+_INTERVAL: Final = duration(timedelta(seconds=1))
+
+
+def _default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/certctl")
+    return Path.home() / ".local" / "share" / "certctl"
+
+
+@frozen
+class Web:
+    """The listener."""
+
+    host: Annotated[str, Row("SERVER_HOST", text, "Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Row("SERVER_PORT", whole(1, 65535), "Port to listen on (HTTPS, TLS 1.3).")] = 8443
+    public_url: Annotated[
+        str,
+        Row(
+            "PUBLIC_URL",
+            web_address,
+            "Address under which clients reach this server. Certificates then carry CRL and OCSP addresses below it.",
+        ),
+    ] = ""
+    tls_cert_path: Annotated[
+        Path | None,
+        Row(
+            "SERVER_TLS_CERT_PATH",
+            path,
+            "Own server certificate and chain, PEM; read anew when it changes. By default our own CA makes one.",
+        ),
+    ] = None
+    tls_key_path: Annotated[Path | None, Row("SERVER_TLS_KEY_PATH", path, "Key of that certificate, PEM.")] = None
+    max_body_size: Annotated[int, Row("MAX_BODY_SIZE", whole(1024, 1 << 30), "Largest request body, in bytes.")] = (
+        1 << 20
+    )
+    rate_limit_enabled: Annotated[
+        bool, Row("RATE_LIMIT_ENABLED", boolean, "Limit the rate of requests of each caller.")
+    ] = True
+    rate_limit_rps: Annotated[
+        float, Row("RATE_LIMIT_RPS", positive, "Requests a second that each caller may make.")
+    ] = 50.0
+    rate_limit_burst: Annotated[
+        int, Row("RATE_LIMIT_BURST", whole(1, 1_000_000), "Requests that a caller may make at once after a pause.")
+    ] = 100
+    cors_origins: Annotated[
+        tuple[str, ...], Row("CORS_ORIGINS", listed, "Web origins that may call the API from a browser, or *.")
+    ] = ()
+    workers: Annotated[int, Row("WEB_WORKERS", whole(1, 64), "Processes that answer requests.")] = 2
+
+
+@frozen
+class Access:
+    """Who may ask."""
+
+    auth_type: Annotated[
+        str,
+        Row(
+            "AUTH_TYPE",
+            one_of("api-key", "none"),
+            "api-key, or none: everybody is an administrator (only on a loopback address).",
+        ),
+    ] = "api-key"
+    auth_none_anywhere: Annotated[
+        bool, Row("AUTH_NONE_ANYWHERE", boolean, "Permit AUTH_TYPE=none on an address that others can reach.")
+    ] = False
+    unnamed_keys: Annotated[
+        tuple[NamedKey, ...],
+        Row(
+            "AUTH_SECRET",
+            keys_alone,
+            "API keys, comma-separated, not administrators. Ignored when API_KEYS_NAMED is set.",
+            secret=True,
+        ),
+    ] = field(default=(), repr=False)
+    named_keys: Annotated[
+        tuple[NamedKey, ...],
+        Row("API_KEYS_NAMED", keys_with_names, "API keys as name:key or name:key:admin, comma-separated.", secret=True),
+    ] = field(default=(), repr=False)
+
+    @property
+    def given_keys(self) -> tuple[NamedKey, ...]:
+        """The keys that the environment asks for."""
+        return self.named_keys or self.unnamed_keys
+
+
+@frozen
+class Storage:
+    """Where things are kept."""
+
+    data_dir: Annotated[
+        Path,
+        Row(
+            "DATA_DIR",
+            path,
+            "Folder of the embedded database, its encryption key and the server certificate.",
+            default_text="/var/lib/certctl for root, ~/.local/share/certctl for others",
+        ),
+    ] = field(factory=_default_data_dir)
+    database_url: Annotated[
+        str,
+        Row(
+            "DATABASE_URL",
+            dsn,
+            "PostgreSQL 14 or newer, postgresql://... Without it an embedded PostgreSQL runs in DATA_DIR.",
+            secret=True,
+        ),
+    ] = field(default="", repr=False)
+    database_max_conns: Annotated[
+        int,
+        Row(
+            "DATABASE_MAX_CONNS",
+            whole(4, 1000),
+            "Most connections that the web processes together, and again each worker, hold in their pools.",
+        ),
+    ] = 25
+    postgres_bin: Annotated[
+        Path | None, Row("POSTGRES_BIN", path, "Folder with initdb and postgres to use for the embedded database.")
+    ] = None
+    encryption_key: Annotated[
+        str,
+        Row(
+            "CONFIG_ENCRYPTION_KEY",
+            text,
+            "Passphrase that seals secrets in the database. Needed with DATABASE_URL; "
+            "with the embedded database one is made in DATA_DIR.",
+            secret=True,
+        ),
+    ] = field(default="", repr=False)
+    api_call_retention: Annotated[
+        timedelta,
+        Row(
+            "API_CALL_RETENTION",
+            duration(timedelta(days=1)),
+            "How long the record of API calls is kept, in whole months. The audit trail is kept for ever.",
+        ),
+    ] = timedelta(days=90)
+
+
+@frozen
+class LocalCa:
+    """A CA of the operator's for the Local CA to sign with, instead of one that certctl makes."""
+
+    cert_path: Annotated[Path | None, Row("CA_CERT_PATH", path, "Certificate of the CA and its chain, PEM.")] = None
+    key_path: Annotated[Path | None, Row("CA_KEY_PATH", path, "Key of that certificate, PEM, not encrypted.")] = None
+
+
+@frozen
+class Log:
+    level: Annotated[
+        str, Row("LOG_LEVEL", one_of("debug", "info", "warn", "error"), "Least severity that is logged.")
+    ] = "info"
+    format: Annotated[str, Row("LOG_FORMAT", one_of("json", "text"), "json, or text for reading in a terminal.")] = (
+        "json"
+    )
+
+
+@frozen
+class Schedule:
+    """How often each loop runs."""
+
+    renewal_check: Annotated[
+        timedelta,
+        Row("SCHEDULER_RENEWAL_CHECK_INTERVAL", _INTERVAL, "How often renewals that are due are begun."),
+    ] = timedelta(hours=1)
+    job_processor: Annotated[
+        timedelta, Row("SCHEDULER_JOB_PROCESSOR_INTERVAL", _INTERVAL, "How often pending jobs are looked for.")
+    ] = timedelta(seconds=30)
+    job_retry: Annotated[
+        timedelta,
+        Row("SCHEDULER_RETRY_INTERVAL", _INTERVAL, "How often failed jobs are revived and abandoned ones given back."),
+    ] = timedelta(minutes=5)
+    job_timeout: Annotated[
+        timedelta, Row("JOB_TIMEOUT_INTERVAL", _INTERVAL, "How often jobs that waited too long are looked for.")
+    ] = timedelta(minutes=10)
+    agent_health: Annotated[
+        timedelta,
+        Row(
+            "SCHEDULER_AGENT_HEALTH_CHECK_INTERVAL",
+            _INTERVAL,
+            "How often silent agents are looked for; an agent that was silent for as long is Offline.",
+        ),
+    ] = timedelta(minutes=2)
+    short_lived: Annotated[
+        timedelta,
+        Row(
+            "SHORT_LIVED_EXPIRY_CHECK_INTERVAL",
+            _INTERVAL,
+            "How often certificates that have run out are marked Expired.",
+        ),
+    ] = timedelta(seconds=30)
+    housekeeping: Annotated[
+        timedelta,
+        Row("HOUSEKEEPING_INTERVAL", _INTERVAL, "How often old sessions and call records are removed."),
+    ] = timedelta(hours=1)
+
+
+@frozen
+class Jobs:
+    awaiting_csr: Annotated[
+        timedelta, Row("JOB_AWAITING_CSR_TIMEOUT", _INTERVAL, "How long a job waits for its agent's CSR.")
+    ] = timedelta(hours=24)
+    awaiting_approval: Annotated[
+        timedelta, Row("JOB_AWAITING_APPROVAL_TIMEOUT", _INTERVAL, "How long a job waits for approval.")
+    ] = timedelta(hours=168)
+    threads: Annotated[int, Row("WORKER_THREADS", whole(1, 64), "Jobs that one worker process runs at a time.")] = 4
+
+
+@frozen
+class Lifecycle:
+    """Stopping, and being stopped."""
+
+    shutdown_timeout: Annotated[
+        timedelta,
+        Row(
+            "SHUTDOWN_TIMEOUT",
+            duration(timedelta(0)),
+            "How long a stopping process waits for the requests and jobs that are under way.",
+        ),
+    ] = timedelta(seconds=30)
+    tripwire: Annotated[str, Row("TRIPWIRE", text, "Crash at point[:nth]. For tests.", hidden=True)] = ""
+
+
+@frozen
+class Settings:
+    """Everything the server can be told."""
+
+    web: Web = Factory(Web)
+    access: Access = Factory(Access)
+    storage: Storage = Factory(Storage)
+    local_ca: LocalCa = Factory(LocalCa)
+    log: Log = Factory(Log)
+    schedule: Schedule = Factory(Schedule)
+    jobs: Jobs = Factory(Jobs)
+    lifecycle: Lifecycle = Factory(Lifecycle)
+
+
+# --- Reading ------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Described:
+    """One line of `certctl-server config`. `source` is `env`, `file` or `default`."""
+
+    name: str
+    value: str
+    source: str
+    help: str
+    default: str
+
+
+@frozen
+class Reading:
+    """What was made of an environment: settings, where each came from, what is wrong and what is odd."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def rows() -> Iterator[tuple[str, str, Row]]:
+    """(group, field, row) of every setting, in order of declaration."""
+    for group, kind in get_type_hints(Settings).items():
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            yield group, name, next(part for part in get_args(hint) if isinstance(part, Row))
+
+
+def read(environment: Mapping[str, str] | None = None) -> Reading:
+    """Read every setting; nothing is raised, what is wrong is in `problems`."""
+    environment = os.environ if environment is None else environment
+    groups: dict[str, dict[str, Any]] = {}
+    sources: dict[str, str] = {}
+    problems: list[str] = []
+    for group, name, row in rows():
+        try:
+            value, sources[row.variable] = _given(environment, row)
+            if value is not None:
+                groups.setdefault(group, {})[name] = row.parse(value)
+        except ValueError as error:
+            shown = "" if row.secret else f"={environment.get(row.variable, '')}"
+            problems.append(f"{row.variable}{shown} {error}")
+    settings = Settings(**{group: kind(**groups.get(group, {})) for group, kind in get_type_hints(Settings).items()})
+    return Reading(settings, sources, (*problems, *_contradictions(settings)), tuple(_oddities(settings, environment)))
+
+
+def load(environment: Mapping[str, str] | None = None) -> Reading:
+    """As `read`. Raises `SettingsError` when there are problems."""
+    reading = read(environment)
+    if reading.problems:
+        raise SettingsError(reading.problems)
+    return reading
+
+
+def describe(reading: Reading) -> tuple[Described, ...]:
+    """Every setting that is not hidden, its value and its origin, secrets masked."""
+    found = []
+    for group, name, row in rows():
+        if row.hidden:
+            continue
+        value = getattr(getattr(reading.settings, group), name)
+        shown = MASK if row.secret and value else _shown(value)
+        default = row.default_text or _shown(getattr(getattr(Settings(), group), name))
+        found.append(Described(row.variable, shown, reading.sources.get(row.variable, "default"), row.help, default))
+    return tuple(found)
+
+
+def _given(environment: Mapping[str, str], row: Row) -> tuple[str | None, str]:
+    """The text for a setting and its source; an empty variable counts as unset. Raises ValueError."""
+    value = environment.get(row.variable, "")
+    file = environment.get(f"{row.variable}_FILE", "") if row.secret else ""
+    if value and file:
+        raise ValueError(f"and {row.variable}_FILE are both set; keep one")
+    if not file:
+        return (value, "env") if value.strip() else (None, "default")
+    try:
+        return Path(file).read_text("utf-8").strip(), "file"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ValueError(f"cannot be read from {file}: {reason}") from None
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    web, access = settings.web, settings.access
+    pairs = (
+        ("SERVER_TLS_CERT_PATH", web.tls_cert_path, "SERVER_TLS_KEY_PATH", web.tls_key_path),
+        ("CA_CERT_PATH", settings.local_ca.cert_path, "CA_KEY_PATH", settings.local_ca.key_path),
+    )
+    for one, first, other, second in pairs:
+        if (first is None) != (second is None):
+            yield f"{PREFIX}{one} and {PREFIX}{other} belong together: set both or neither"
+    if access.auth_type == "none" and not is_loopback(web.host) and not access.auth_none_anywhere:
+        yield (
+            f"{PREFIX}AUTH_TYPE=none makes everybody who reaches {web.host} an administrator; listen on 127.0.0.1, "
+            f"or set {PREFIX}AUTH_NONE_ANYWHERE=true if something in front of the server checks who asks"
+        )
+
+
+def _oddities(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
+    if settings.access.auth_type == "none":
+        yield f"{PREFIX}AUTH_TYPE=none: every caller is an administrator"
+    if settings.access.named_keys and settings.access.unnamed_keys:
+        yield f"{PREFIX}AUTH_SECRET is ignored because {PREFIX}API_KEYS_NAMED is set"
+    yield from (
+        f"the API key {key.name!r} has fewer than 20 characters and may be guessed"
+        for key in settings.access.given_keys
+        if len(key.key) < 20
+    )
+    known = {row.variable for _, _, row in rows()} | {f"{row.variable}_FILE" for _, _, row in rows() if row.secret}
+    visible = [row.variable for _, _, row in rows() if not row.hidden]
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, visible, n=1, cutoff=0.75)
+            yield f"{name} is not a setting of the server" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == ():
+        return ""
+    if isinstance(value, timedelta):
+        return write_duration(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
