@@ -1,0 +1,34 @@
+"""The life of a discovered certificate: unmanaged until somebody claims or dismisses it, and either can be undone."""
+
+from datetime import datetime
+from enum import Enum
+
+from attrs import evolve
+
+from certctl_core.ids import CertificateId
+from certctl_core.lifecycle.machine import Machine, from_each
+from certctl_core.models.observed import DiscoveredCertificate
+from certctl_core.models.observed import DiscoveryStatus as S
+
+
+class DiscoveryEvent(Enum):
+    CLAIM = "claim"
+    DISMISS = "dismiss"
+
+
+DISCOVERED: Machine[S, DiscoveryEvent] = Machine(
+    "discovered certificate",
+    {
+        **from_each(tuple(S), DiscoveryEvent.CLAIM, S.MANAGED),
+        **from_each(tuple(S), DiscoveryEvent.DISMISS, S.DISMISSED),
+    },
+)
+
+
+def claim(found: DiscoveredCertificate, certificate_id: CertificateId) -> DiscoveredCertificate:
+    status = DISCOVERED.next(found.status, DiscoveryEvent.CLAIM)
+    return evolve(found, status=status, managed_certificate_id=certificate_id, dismissed_at=None)
+
+
+def dismiss(found: DiscoveredCertificate, at: datetime) -> DiscoveredCertificate:
+    return evolve(found, status=DISCOVERED.next(found.status, DiscoveryEvent.DISMISS), dismissed_at=at)

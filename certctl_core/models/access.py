@@ -1,0 +1,82 @@
+"""Who asks: principals, roles, API keys and dashboard sessions."""
+
+from datetime import datetime
+from enum import Enum
+
+from attrs import field, frozen
+
+from certctl_core.ids import AgentId, ApiKeyId
+
+
+class Role(Enum):
+    """What a key may do. `AGENT` keys act only as their own agent."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+    AUDITOR = "auditor"
+    AGENT = "agent"
+
+
+class ActorType(Enum):
+    USER = "User"
+    SYSTEM = "System"
+    AGENT = "Agent"
+
+
+@frozen
+class Principal:
+    """An authenticated caller. `name` is what the audit trail records; `agent_id` is set for agent keys only."""
+
+    name: str
+    role: Role
+    agent_id: AgentId | None = None
+    request_id: str = ""
+
+    @property
+    def actor_type(self) -> ActorType:
+        return ActorType.AGENT if self.role is Role.AGENT else ActorType.USER
+
+
+@frozen
+class SystemActor:
+    """certctl itself: a loop, a job, the bootstrap."""
+
+    name: str = "system"
+    request_id: str = ""
+
+    @property
+    def actor_type(self) -> ActorType:
+        return ActorType.SYSTEM
+
+
+Actor = Principal | SystemActor
+SYSTEM = SystemActor()
+
+
+@frozen(kw_only=True)
+class ApiKey:
+    """A bearer key. Only its SHA-256 is kept: the key is 256 random bits, so a fast hash gives nothing away."""
+
+    id: ApiKeyId
+    name: str
+    key_hash: str = field(repr=False)
+    role: Role
+    agent_id: AgentId | None = None
+    created_by: str = ""
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+    revision: int = 1
+
+
+@frozen(kw_only=True)
+class Session:
+    """A dashboard login. The cookie's value is kept hashed; logging out or revoking the key ends it."""
+
+    id_hash: str = field(repr=False)
+    api_key_id: ApiKeyId
+    csrf_token: str = field(repr=False)
+    created_at: datetime
+    expires_at: datetime

@@ -1,0 +1,139 @@
+"""What operators configure: issuers, targets, teams, owners, profiles, renewal policies."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from attrs import field, frozen
+
+from certctl_core.ids import AgentId, IssuerId, OwnerId, ProfileId, RenewalPolicyId, TargetId, TeamId
+
+
+class ConfigSource(Enum):
+    """Where a configured issuer or target came from."""
+
+    DATABASE = "database"
+    ENVIRONMENT = "env"
+
+
+class TestStatus(Enum):
+    """The outcome of the last connection test."""
+
+    UNTESTED = "untested"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+
+@frozen(kw_only=True)
+class ConfiguredIssuer:
+    """A CA the operator set up. `config` holds the settings with secrets masked, `sealed_config` all of them, sealed."""
+
+    id: IssuerId
+    name: str
+    type: str
+    config: Mapping[str, Any] = field(factory=dict)
+    sealed_config: bytes | None = field(default=None, repr=False)
+    enabled: bool = True
+    source: ConfigSource = ConfigSource.DATABASE
+    test_status: TestStatus = TestStatus.UNTESTED
+    last_tested_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+
+@frozen(kw_only=True)
+class ConfiguredTarget:
+    """A place on an agent's host where certificates go. Secrets as in `ConfiguredIssuer`."""
+
+    id: TargetId
+    name: str
+    type: str
+    agent_id: AgentId
+    config: Mapping[str, Any] = field(factory=dict)
+    sealed_config: bytes | None = field(default=None, repr=False)
+    enabled: bool = True
+    source: ConfigSource = ConfigSource.DATABASE
+    test_status: TestStatus = TestStatus.UNTESTED
+    last_tested_at: datetime | None = None
+    retired_at: datetime | None = None
+    retired_reason: str = ""
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+
+@frozen(kw_only=True)
+class Team:
+    id: TeamId
+    name: str
+    description: str = ""
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+
+@frozen(kw_only=True)
+class Owner:
+    """Who is told when something happens to a certificate."""
+
+    id: OwnerId
+    name: str
+    email: str = ""
+    team_id: TeamId | None = None
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+
+@frozen
+class KeyAlgorithmRule:
+    """A permitted key algorithm (`RSA`, `ECDSA`, `Ed25519`, `ML-DSA-44`, `ML-DSA-65`) and its least size in bits."""
+
+    algorithm: str
+    min_size: int = 0
+
+
+@frozen(kw_only=True)
+class CertificateProfile:
+    """What a certificate may be. `max_ttl` only ever shortens; None means no cap."""
+
+    id: ProfileId
+    name: str
+    description: str = ""
+    allowed_key_algorithms: tuple[KeyAlgorithmRule, ...] = (
+        KeyAlgorithmRule("ECDSA", 256),
+        KeyAlgorithmRule("RSA", 2048),
+    )
+    max_ttl: timedelta | None = None
+    allowed_ekus: tuple[str, ...] = ("serverAuth",)
+    required_san_patterns: tuple[str, ...] = ()
+    spiffe_uri_pattern: str = ""
+    allow_short_lived: bool = False
+    must_staple: bool = False
+    requires_approval: bool = False
+    enabled: bool = True
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+
+@frozen(kw_only=True)
+class RenewalPolicy:
+    """When and how often renewal is tried.
+
+    `renewal_window` is the lead time before expiry; None means the last third of the certificate's life.
+    """
+
+    id: RenewalPolicyId
+    name: str
+    renewal_window: timedelta | None = None
+    auto_renew: bool = True
+    max_retries: int = 3
+    retry_interval: timedelta = timedelta(hours=1)
+    alert_thresholds_days: tuple[int, ...] = (30, 14, 7, 0)
+    profile_id: ProfileId | None = None
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1

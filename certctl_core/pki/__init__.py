@@ -1,0 +1,1 @@
+"""Bytes <-> meaning: keys, CSRs, certificates, CRLs and OCSP messages."""

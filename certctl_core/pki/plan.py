@@ -1,0 +1,77 @@
+"""What is about to be signed, as values: the plans a CA turns into bytes.
+
+A `LeafPlan` says everything an end-entity certificate will contain; profiles judge the plan, and what a CA returns is
+read back into the same shape and judged again before it is believed.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+from certctl_core.models.certificates import RevocationReason
+
+
+@frozen
+class LeafPlan:
+    """An end-entity certificate to be (RFC 5280 section 4).
+
+    `ekus` are short names (`serverAuth`, `clientAuth`, `codeSigning`, `emailProtection`, `timeStamping`);
+    `serial_number` is the canonical lower-case hex form; times are aware UTC with whole seconds.
+    """
+
+    common_name: str
+    sans: tuple[x509.GeneralName, ...]
+    public_key: CertificatePublicKeyTypes = field(eq=False)
+    serial_number: str
+    not_before: datetime
+    not_after: datetime
+    ekus: tuple[str, ...] = ("serverAuth",)
+    must_staple: bool = False
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    ca_issuers_urls: tuple[str, ...] = ()
+
+
+@frozen
+class RevokedEntry:
+    """A revokedCertificates entry (RFC 5280 section 5.3)."""
+
+    serial_number: str
+    revoked_at: datetime
+    reason: RevocationReason
+
+
+@frozen
+class CrlPlan:
+    """A full CRL to be (RFC 5280 section 5)."""
+
+    number: int
+    this_update: datetime
+    next_update: datetime
+    entries: Sequence[RevokedEntry]
+
+
+@frozen
+class OcspQuestion:
+    """A single CertID and the nonce of its request (RFC 6960 section 4.1, RFC 9654)."""
+
+    serial_number: str
+    issuer_name_hash: bytes
+    issuer_key_hash: bytes
+    hash_algorithm: hashes.HashAlgorithm = field(eq=False)
+    nonce: bytes | None = None
+
+
+@frozen
+class OcspAnswer:
+    """good when `known` and not revoked; revoked when `revoked_at` is set; unknown otherwise."""
+
+    known: bool
+    this_update: datetime
+    next_update: datetime
+    revoked_at: datetime | None = None
+    reason: RevocationReason | None = None

@@ -1,0 +1,32 @@
+"""What the core needs of the world. Each port is a Protocol; its docstring is its contract.
+
+A use case receives `Ports` and asks nothing else of its surroundings.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from attrs import field, frozen
+
+from certctl_core.ports.issuer import Issuers
+from certctl_core.ports.store import Work
+from certctl_core.ports.target import TargetCatalog
+from certctl_core.ports.world import Clock, Nowhere, SecretBox, Tripwire
+
+
+@frozen
+class Ports:
+    """`work()` opens one transaction: leaving the block commits, an exception rolls back. Work never nests.
+
+    `tripwire` is called with the name of each numbered point between two durable steps; it does nothing in production
+    and lets a test stop the process exactly there. `public_url` is where relying parties reach this control plane (no
+    trailing slash); without one, leafs carry no CDP and AIA addresses.
+    """
+
+    work: Callable[[], AbstractContextManager[Work]]
+    clock: Clock
+    secrets: SecretBox
+    issuers: Issuers
+    targets: TargetCatalog
+    tripwire: Tripwire = field(factory=Nowhere)
+    public_url: str = ""

@@ -1,0 +1,104 @@
+"""What certctl asks of a certification authority.
+
+An issuer has one duty, to issue. Whatever else it can do is a separate ability that use cases ask for with
+`isinstance`, so that nothing ever has to answer "not supported". Every method may block on the network, raises
+`UpstreamUnavailable` (try later) or `UpstreamRejected` (final) with the upstream's words, and is never called while a
+transaction is open.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from attrs import frozen
+from cryptography import x509
+
+from certctl_core.ids import IssuerId
+from certctl_core.models.catalog import ConfiguredIssuer
+from certctl_core.models.certificates import RevocationReason
+from certctl_core.pki.plan import CrlPlan, LeafPlan, OcspAnswer, OcspQuestion
+
+
+@frozen
+class IssueRequest:
+    """One order. `idempotency_key` is the same whenever the same attempt is made again."""
+
+    idempotency_key: str
+    csr: x509.CertificateSigningRequest
+    plan: LeafPlan
+
+
+@frozen
+class Issued:
+    """The CA's answer: the leaf and the certificates above it, nearest first."""
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...] = ()
+
+
+@frozen
+class Ordered:
+    """The CA took the order and will answer later. `order_id` is its name for it."""
+
+    order_id: str
+    look_again_at: datetime | None = None
+
+
+class Issuer(Protocol):
+    """Idempotent by `idempotency_key` as far as the CA allows; the Local CA gives the same serial number again."""
+
+    @abstractmethod
+    def issue(self, request: IssueRequest) -> Issued | Ordered: ...
+
+
+class Polls(Protocol):
+    """Answers for an order it took earlier. Idempotent."""
+
+    @abstractmethod
+    def poll(self, order_id: str) -> Issued | Ordered: ...
+
+
+class Revokes(Protocol):
+    """Tells the CA that a certificate is revoked. Idempotent: revoking twice is revoking."""
+
+    @abstractmethod
+    def revoke(self, certificate: x509.Certificate, reason: RevocationReason, at: datetime) -> None: ...
+
+
+class ShowsChain(Protocol):
+    """Shows the certificates its leafs are verified with, nearest first, the root last."""
+
+    @abstractmethod
+    def chain(self) -> Sequence[x509.Certificate]: ...
+
+
+class SignsCrls(Protocol):
+    """Signs a CRL from our own revocation records (RFC 5280 section 5). Returns DER."""
+
+    @abstractmethod
+    def sign_crl(self, plan: CrlPlan) -> bytes: ...
+
+
+class AnswersOcsp(Protocol):
+    """Signs an OCSP response from our own records (RFC 6960). Returns DER."""
+
+    @abstractmethod
+    def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes: ...
+
+
+class Issuers(Protocol):
+    """The registry: a configured issuer in, something that issues out. May read the store; never inside a `work`."""
+
+    @abstractmethod
+    def connect(self, configured: ConfiguredIssuer) -> Issuer:
+        """Raises `Invalid` when the settings do not make an issuer, `NotConfigured` for a type that is not installed."""
+
+    @abstractmethod
+    def check(self, issuer_id: IssuerId, type_name: str, config: dict[str, object]) -> tuple[str, dict[str, object]]:
+        """Validate a type (any accepted spelling) and its settings. Returns the canonical type and the settings with
+        defaults filled in. Raises `Invalid` naming the fields."""
+
+    @abstractmethod
+    def secret_keys(self, type_name: str) -> frozenset[str]:
+        """Names of the settings that are sealed and never shown."""

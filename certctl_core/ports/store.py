@@ -1,0 +1,444 @@
+"""The store: repositories inside one transaction.
+
+`with ports.work() as work:` is one connection and one transaction; leaving the block commits, an exception rolls back.
+No method blocks on anything but the database. Methods named `lock_...`, `claim_...` or `due_...` take row locks and
+skip rows that others hold where the name says `claim` or `due`, so that any number of workers share the work without
+waiting for one another. `save` is optimistic: it writes only if the stored revision is the one that was read.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Generic, Protocol, TypeVar
+
+from attrs import field, frozen
+
+from certctl_core.ids import AgentId, ApiKeyId, CertificateId, IssuerId, TargetId, VersionId
+from certctl_core.models.access import ApiKey, Session
+from certctl_core.models.agents import Agent, AgentCounts, JoinToken
+from certctl_core.models.catalog import (
+    CertificateProfile,
+    ConfiguredIssuer,
+    ConfiguredTarget,
+    Owner,
+    RenewalPolicy,
+    Team,
+)
+from certctl_core.models.certificates import (
+    CertificateStatus,
+    CertificateVersion,
+    Deployment,
+    IssuanceAttempt,
+    ManagedCertificate,
+    Revocation,
+)
+from certctl_core.models.jobs import Job, JobStatus
+from certctl_core.models.records import AuditEvent, LoopState, Notification
+
+F = TypeVar("F")
+
+
+class Is(Enum):
+    """How a filter compares."""
+
+    EQUAL = "="
+    BEFORE = "<"
+    AFTER = ">"
+    ONE_OF = "in"
+
+
+@frozen
+class Where:
+    """One condition on a field of the fact, by the fact's own name. Values are the fact's own types."""
+
+    field: str
+    value: Any
+    how: Is = Is.EQUAL
+
+
+@frozen
+class Query:
+    """What to list. `after` is the (sort value, id) of the last row of the page before; it wins over `offset`."""
+
+    where: tuple[Where, ...] = ()
+    sort: str = "created_at"
+    descending: bool = False
+    limit: int = 50
+    offset: int = 0
+    after: tuple[Any, str] | None = None
+    count: bool = True
+
+
+@frozen
+class Page(Generic[F]):
+    """A page and how many rows match altogether (0 when the query did not ask to count)."""
+
+    items: tuple[F, ...]
+    total: int
+    more: bool = False
+
+
+class Table(Protocol[F]):
+    """Rows of one kind, by id."""
+
+    @abstractmethod
+    def find(self, identity: str) -> F | None: ...
+
+    @abstractmethod
+    def get(self, identity: str) -> F:
+        """Raises `NotFound`."""
+
+    @abstractmethod
+    def lock(self, identity: str) -> F:
+        """As `get`, and holds the row until the transaction ends. Waits for others."""
+
+    @abstractmethod
+    def many(self, identities: Iterable[str]) -> Mapping[str, F]:
+        """Those that exist, by id, in one statement."""
+
+    @abstractmethod
+    def add(self, fact: F) -> None:
+        """Raises `Duplicate` for a taken key and `Invalid` naming the field for a reference to nothing."""
+
+    @abstractmethod
+    def save(self, fact: F) -> F:
+        """Write a changed fact; returns it with its new revision. Raises `StaleWrite`, `NotFound`, or as `add`."""
+
+    @abstractmethod
+    def remove(self, identity: str) -> None:
+        """Raises `NotFound`, or `InUse` while others refer to it."""
+
+    @abstractmethod
+    def page(self, query: Query) -> Page[F]:
+        """Raises `Invalid` for a field that cannot be filtered or sorted by."""
+
+
+class Certificates(Table[ManagedCertificate], Protocol):
+    @abstractmethod
+    def due_for_renewal(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        """`renew_at <= now`, oldest first, locked, skipping those that others hold."""
+
+    @abstractmethod
+    def due_for_expiry(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        """Active, Expiring or Failed with `expires_at <= now`, locked, skipping."""
+
+    @abstractmethod
+    def count_by_status(self) -> Mapping[CertificateStatus, int]: ...
+
+    @abstractmethod
+    def expiring_by_day(self, start: datetime, days: int) -> Sequence[tuple[datetime, int]]:
+        """How many certificates that are in use expire on each day from `start`, days without any included as 0."""
+
+
+class Versions(Protocol):
+    """Issued certificates. Rows are never changed."""
+
+    @abstractmethod
+    def add(self, version: CertificateVersion) -> None:
+        """Raises `Duplicate` when (certificate, generation), (issuer, serial) or the fingerprint is there already."""
+
+    @abstractmethod
+    def get(self, identity: VersionId) -> CertificateVersion: ...
+
+    @abstractmethod
+    def page(self, certificate_id: CertificateId, limit: int, offset: int) -> Page[CertificateVersion]:
+        """Newest first."""
+
+    @abstractmethod
+    def latest(self, certificate_id: CertificateId, agent_id: AgentId | None = None) -> CertificateVersion | None:
+        """The newest, of one key holder when given."""
+
+    @abstractmethod
+    def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
+        """The newest of each key holder: together, what the certificate is today."""
+
+    @abstractmethod
+    def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]: ...
+
+    @abstractmethod
+    def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None: ...
+
+
+class Attempts(Protocol):
+    @abstractmethod
+    def add(self, attempt: IssuanceAttempt) -> None:
+        """Raises `Duplicate` when (certificate, generation) exists."""
+
+    @abstractmethod
+    def get(self, identity: str) -> IssuanceAttempt: ...
+
+    @abstractmethod
+    def lock(self, identity: str) -> IssuanceAttempt: ...
+
+    @abstractmethod
+    def save(self, attempt: IssuanceAttempt) -> IssuanceAttempt: ...
+
+    @abstractmethod
+    def issued_since(self, certificate_id: CertificateId, since: datetime) -> int:
+        """How many attempts of this certificate ended Issued after `since`."""
+
+
+class Revocations(Protocol):
+    @abstractmethod
+    def add(self, revocation: Revocation) -> None:
+        """Raises `Duplicate` when the serial number is revoked already. Raises the issuer's revocation count."""
+
+    @abstractmethod
+    def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None: ...
+
+    @abstractmethod
+    def of(self, certificate_id: CertificateId) -> Sequence[Revocation]: ...
+
+    @abstractmethod
+    def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:
+        """Everything that belongs on a CRL made `now`, ordered by serial number."""
+
+    @abstractmethod
+    def count(self, issuer_id: IssuerId) -> int:
+        """How many revocations the issuer has ever had: a CRL made at another count is out of date."""
+
+
+class Deployments(Protocol):
+    """What is installed and served where."""
+
+    @abstractmethod
+    def of(self, certificate_id: CertificateId) -> Sequence[Deployment]: ...
+
+    @abstractmethod
+    def find(self, certificate_id: CertificateId, target_id: TargetId) -> Deployment | None: ...
+
+    @abstractmethod
+    def save(self, deployment: Deployment) -> None: ...
+
+
+class Jobs(Table[Job], Protocol):
+    @abstractmethod
+    def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
+        """Deployment jobs of the agent that are due (Pending, or handed out and never acknowledged with a lapsed
+        lease), now Running under a fresh lease. Oldest first."""
+
+    @abstractmethod
+    def awaiting_csr(self, agent_id: AgentId, now: datetime, limit: int) -> Sequence[Job]:
+        """Due issuing jobs that wait for this agent's CSR. Not claimed: they are offered until the CSR arrives."""
+
+    @abstractmethod
+    def lock_issuing(self, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
+        """The open issuing job of this certificate and key holder (at most one), locked."""
+
+    @abstractmethod
+    def claim_issuing(self, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
+        """Pending issuing jobs that are due, now Running under a fresh lease, skipping those that others hold."""
+
+    @abstractmethod
+    def due_releases(self, now: datetime, limit: int) -> Sequence[Job]:
+        """Running jobs whose lease has lapsed, locked, skipping."""
+
+    @abstractmethod
+    def due_retries(self, now: datetime, limit: int) -> Sequence[Job]:
+        """Failed jobs with `next_attempt_at <= now`, locked, skipping."""
+
+    @abstractmethod
+    def due_timeouts(self, csr_before: datetime, approval_before: datetime, limit: int) -> Sequence[Job]:
+        """AwaitingCSR scheduled before `csr_before` and AwaitingApproval created before `approval_before`, locked, skipping."""
+
+    @abstractmethod
+    def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
+        """Open jobs of a certificate, and Failed ones that will still retry, locked, oldest first."""
+
+    @abstractmethod
+    def count_by_status(self) -> Mapping[JobStatus, int]: ...
+
+
+class Agents(Table[Agent], Protocol):
+    @abstractmethod
+    def due_for_offline(self, heard_before: datetime, limit: int) -> Sequence[Agent]:
+        """Online or Degraded, not retired, last heard before the given time, locked, skipping."""
+
+    @abstractmethod
+    def heard(self, agent: Agent) -> None:
+        """Write a heartbeat (status, time, address, version, clock offset) without touching the revision."""
+
+    @abstractmethod
+    def counts(self, agent_id: AgentId) -> AgentCounts: ...
+
+    @abstractmethod
+    def count_by_status(self) -> Mapping[str, int]:
+        """Agents that are not retired, by status value."""
+
+
+class JoinTokens(Table[JoinToken], Protocol):
+    @abstractmethod
+    def lock_by_hash(self, token_hash: str) -> JoinToken | None: ...
+
+
+class ApiKeys(Table[ApiKey], Protocol):
+    @abstractmethod
+    def by_hash(self, key_hash: str) -> ApiKey | None: ...
+
+    @abstractmethod
+    def used(self, key_id: ApiKeyId, at: datetime) -> None:
+        """Remember the last use, at most once a minute."""
+
+    @abstractmethod
+    def revoke_of_agent(self, agent_id: AgentId, at: datetime) -> None: ...
+
+    @abstractmethod
+    def any(self) -> bool:
+        """Whether any key for people exists."""
+
+
+class Sessions(Protocol):
+    @abstractmethod
+    def add(self, session: Session) -> None: ...
+
+    @abstractmethod
+    def find(self, id_hash: str, now: datetime) -> tuple[Session, ApiKey] | None:
+        """The session and its key, when neither has expired or been revoked."""
+
+    @abstractmethod
+    def remove(self, id_hash: str) -> None: ...
+
+    @abstractmethod
+    def purge(self, now: datetime) -> int: ...
+
+
+@frozen(kw_only=True)
+class StoredAuthority:
+    """A CA certificate (nearest first, root last, DER) and its private key (PKCS#8 DER, sealed)."""
+
+    id: str
+    issuer_id: IssuerId | None
+    chain: tuple[bytes, ...]
+    sealed_key: bytes = field(repr=False)
+    created_at: datetime
+
+
+class Authorities(Protocol):
+    """CA keys, so that every restart and replica signs with the same CA."""
+
+    @abstractmethod
+    def find(self, identity: str) -> StoredAuthority | None: ...
+
+    @abstractmethod
+    def lock_or_add(self, authority: StoredAuthority) -> StoredAuthority:
+        """Store it unless one of this id is there; returns the one that is. Safe for replicas starting together."""
+
+    @abstractmethod
+    def any_sealed(self) -> bytes | None:
+        """Some sealed value of this database (CA key or configuration), to prove at start that the key opens it."""
+
+
+@frozen(kw_only=True)
+class StoredCrl:
+    """The CRL last signed for an issuer. `revocations` is the issuer's revocation count it was made at."""
+
+    issuer_id: IssuerId
+    number: int
+    der: bytes = field(repr=False)
+    revocations: int
+    this_update: datetime
+    next_update: datetime
+
+
+class Crls(Protocol):
+    @abstractmethod
+    def find(self, issuer_id: IssuerId) -> StoredCrl | None: ...
+
+    @abstractmethod
+    def next_number(self, issuer_id: IssuerId) -> int:
+        """A CRL number that only rises, also across replicas. Holds the issuer's CRL until the transaction ends."""
+
+    @abstractmethod
+    def save(self, crl: StoredCrl) -> None:
+        """Keep it unless one with a higher number is there."""
+
+
+class AuditTrail(Protocol):
+    """Append-only."""
+
+    @abstractmethod
+    def add(self, *events: AuditEvent) -> None: ...
+
+    @abstractmethod
+    def get(self, identity: str) -> AuditEvent: ...
+
+    @abstractmethod
+    def page(self, query: Query) -> Page[AuditEvent]: ...
+
+
+class Loops(Protocol):
+    """The scheduler's memory: one row a loop."""
+
+    @abstractmethod
+    def ensure(self, name: str, interval: timedelta, now: datetime) -> None:
+        """Make the row, or give it the configured interval; a shorter interval brings the next run nearer."""
+
+    @abstractmethod
+    def claim_due(self, now: datetime, names: Sequence[str]) -> Sequence[str]:
+        """Names of the loops that are due, with their next run set: each due run is claimed by exactly one worker."""
+
+    @abstractmethod
+    def started(self, name: str, worker: str, at: datetime) -> None: ...
+
+    @abstractmethod
+    def finished(self, name: str, at: datetime, took: timedelta, items: int, error: str) -> None: ...
+
+    @abstractmethod
+    def all(self) -> Sequence[LoopState]: ...
+
+
+@frozen(kw_only=True)
+class ApiCall:
+    """One call of the API, for the record: who, what, with which outcome. The path carries no query."""
+
+    at: datetime
+    actor: str
+    method: str
+    path: str
+    status: int
+    took: timedelta
+    request_id: str
+    body_hash: str = ""
+
+
+class ApiCalls(Protocol):
+    """API calls in monthly partitions, written in batches off the request path."""
+
+    @abstractmethod
+    def add(self, calls: Sequence[ApiCall]) -> None: ...
+
+    @abstractmethod
+    def page(self, query: Query) -> Page[AuditEvent]:
+        """As audit events with action `api_<method>` and resource type `api`."""
+
+    @abstractmethod
+    def keep_since(self, cutoff: datetime, now: datetime) -> None:
+        """Drop whole months before `cutoff`; make this month's and the next month's partitions."""
+
+
+class Work(Protocol):
+    """One transaction."""
+
+    certificates: Certificates
+    versions: Versions
+    attempts: Attempts
+    revocations: Revocations
+    deployments: Deployments
+    jobs: Jobs
+    agents: Agents
+    join_tokens: JoinTokens
+    issuers: Table[ConfiguredIssuer]
+    targets: Table[ConfiguredTarget]
+    teams: Table[Team]
+    owners: Table[Owner]
+    profiles: Table[CertificateProfile]
+    renewal_policies: Table[RenewalPolicy]
+    notifications: Table[Notification]
+    api_keys: ApiKeys
+    sessions: Sessions
+    authorities: Authorities
+    crls: Crls
+    audit: AuditTrail
+    loops: Loops
+    calls: ApiCalls

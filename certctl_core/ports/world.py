@@ -1,0 +1,63 @@
+"""Small ports: the clock, the box that seals secrets, TLS probing, and points where a test may stop the world."""
+
+from abc import abstractmethod
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from attrs import frozen
+from cryptography import x509
+
+
+class Clock(Protocol):
+    """The only source of "now". Never blocks."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The present as aware UTC."""
+
+
+class SecretBox(Protocol):
+    """Authenticated encryption of values at rest. Never blocks on the network.
+
+    `open(seal(x)) == x`. Sealing the same value twice gives different bytes.
+    """
+
+    @abstractmethod
+    def seal(self, plain: bytes) -> bytes: ...
+
+    @abstractmethod
+    def open(self, sealed: bytes) -> bytes:
+        """Raises `Unreadable` when the bytes are not a sealed value or the key is another one."""
+
+
+@frozen
+class Seen:
+    """What a TLS endpoint presented. `fingerprint` is lower-case hex SHA-256 of the leaf."""
+
+    fingerprint: str
+    certificate: x509.Certificate
+    tls_version: str
+    cipher_suite: str
+    took: timedelta
+
+
+class Prober(Protocol):
+    """Looks at what an endpoint serves, trusting nothing of it. Blocks for at most `timeout`."""
+
+    @abstractmethod
+    def probe(self, host: str, port: int, *, server_name: str | None = None, timeout: timedelta) -> Seen:
+        """Raises `UpstreamUnavailable` with the reason when no certificate was seen."""
+
+
+class Tripwire(Protocol):
+    """Told each numbered point between two durable steps."""
+
+    @abstractmethod
+    def __call__(self, point: str) -> None: ...
+
+
+class Nowhere(Tripwire):
+    """The tripwire of production: it never stops anything."""
+
+    def __call__(self, point: str) -> None:
+        return None

@@ -1,0 +1,179 @@
+"""API keys, join tokens and dashboard sessions: made here, shown once, kept as SHA-256.
+
+A key is 256 random bits, so a plain hash is as strong as the key; a slow password hash would only slow every request.
+"""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import evolve, frozen
+
+from certctl_core.errors import Forbidden, Invalid, NotAuthenticated
+from certctl_core.ids import AgentId, ApiKeyId, mint
+from certctl_core.models.access import Actor, ApiKey, Principal, Role, Session
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Page, Query, Work
+from certctl_core.usecases import audit
+
+KEY_PREFIX: Final = "cck_"
+TOKEN_PREFIX: Final = "cjt_"
+SESSION_LIFE: Final = timedelta(hours=12)
+
+
+@frozen
+class NewKey:
+    """A key just made. `plain` is shown to its owner once and kept nowhere."""
+
+    record: ApiKey
+    plain: str
+
+
+def secret_text(prefix: str) -> str:
+    """A fresh secret: the prefix lets scanners and people recognise it, the rest is 256 random bits."""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> str:
+    """The form in which a key, token or cookie is stored and looked up."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def add_key(
+    work: Work,
+    actor: Actor,
+    at: datetime,
+    name: str,
+    role: Role,
+    *,
+    agent_id: AgentId | None = None,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Make a key inside an open transaction."""
+    plain = secret_text(KEY_PREFIX)
+    record = ApiKey(
+        id=ApiKeyId(mint("key", at)),
+        name=name,
+        key_hash=digest(plain),
+        role=role,
+        agent_id=agent_id,
+        created_by=actor.name,
+        created_at=at,
+        expires_at=expires_at,
+    )
+    work.api_keys.add(record)
+    audit.record(work, actor, at, "api_key_created", "api_key", record.id, name=name, role=role.value)
+    return NewKey(record, plain)
+
+
+def create_key(ports: Ports, caller: Actor, name: str, role: Role, *, expires_at: datetime | None = None) -> NewKey:
+    """A key for a person or a program. Agents get theirs by joining."""
+    now = ports.clock.now()
+    if not name.strip():
+        raise Invalid.field("name", "must not be empty")
+    if role is Role.AGENT:
+        raise Invalid.field("role", "agent keys are made by joining", hint="Issue a join token instead.")
+    if expires_at is not None and expires_at <= now:
+        raise Invalid.field("expires_at", "must lie in the future")
+    with ports.work() as work:
+        return add_key(work, caller, now, name.strip(), role, expires_at=expires_at)
+
+
+def ensure_first_key(ports: Ports, actor: Actor) -> NewKey | None:
+    """The admin key of a first start, or None when there are keys. The caller holds the start-up lock."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        return None if work.api_keys.any() else add_key(work, actor, now, "admin", Role.ADMIN)
+
+
+def authenticate(ports: Ports, presented: str, request_id: str = "") -> Principal:
+    """Who presents this key. Raises `NotAuthenticated` for a key that is unknown, expired or revoked."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        key = work.api_keys.by_hash(digest(presented))
+        usable = key is not None and hmac.compare_digest(key.key_hash, digest(presented)) and _is_live(key, now)
+        if key is None or not usable:
+            raise NotAuthenticated("Invalid API key", hint="Check the key, or ask an administrator for a new one.")
+        work.api_keys.used(key.id, now)
+    return principal_of(key, request_id)
+
+
+def principal_of(key: ApiKey, request_id: str = "") -> Principal:
+    """The caller a key stands for. An agent is known by its id, since its work is bound to it."""
+    return Principal(key.agent_id or key.name, key.role, key.agent_id, request_id)
+
+
+def must_act_for(caller: Principal, agent_id: str) -> None:
+    """Agents act as themselves only. Operators and administrators may run an agent by hand with their own key."""
+    if caller.role is Role.AGENT and caller.agent_id != agent_id:
+        raise Forbidden(f"this key belongs to agent {caller.agent_id} and cannot act as {agent_id}")
+    if caller.role not in (Role.AGENT, Role.OPERATOR, Role.ADMIN):
+        raise Forbidden(f"a key with role {caller.role.value} cannot act as an agent")
+
+
+def revoke_key(ports: Ports, caller: Principal, key_id: str) -> None:
+    """From now on the key opens nothing; sessions that were opened with it end."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        key = work.api_keys.lock(key_id)
+        if key.revoked_at is None:
+            work.api_keys.save(evolve(key, revoked_at=now))
+            audit.record(work, caller, now, "api_key_revoked", "api_key", key.id, name=key.name)
+
+
+def page_keys(ports: Ports, query: Query) -> Page[ApiKey]:
+    with ports.work() as work:
+        return work.api_keys.page(query)
+
+
+@frozen
+class LoggedIn:
+    """A dashboard session; `cookie` is shown to the browser once."""
+
+    session: Session
+    cookie: str
+    key: ApiKey
+
+
+def log_in(ports: Ports, presented: str) -> LoggedIn:
+    """Open a dashboard session with an API key. Raises `NotAuthenticated`; agent keys cannot log in."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        key = work.api_keys.by_hash(digest(presented))
+        if key is None or not _is_live(key, now) or key.role is Role.AGENT:
+            raise NotAuthenticated("That API key is not valid here")
+        cookie = secrets.token_urlsafe(32)
+        expires_at = min(filter(None, (now + SESSION_LIFE, key.expires_at)))
+        session = Session(
+            id_hash=digest(cookie),
+            api_key_id=key.id,
+            csrf_token=secrets.token_urlsafe(32),
+            created_at=now,
+            expires_at=expires_at,
+        )
+        work.sessions.add(session)
+        audit.record(work, principal_of(key), now, "session_opened", "api_key", key.id)
+    return LoggedIn(session, cookie, key)
+
+
+def session(ports: Ports, cookie: str) -> tuple[Session, ApiKey] | None:
+    """The open session of a cookie, if there is one."""
+    with ports.work() as work:
+        return work.sessions.find(digest(cookie), ports.clock.now())
+
+
+def log_out(ports: Ports, cookie: str) -> None:
+    with ports.work() as work:
+        work.sessions.remove(digest(cookie))
+
+
+def purge_sessions(ports: Ports) -> int:
+    """Forget sessions that have ended. Returns how many."""
+    with ports.work() as work:
+        return work.sessions.purge(ports.clock.now())
+
+
+def _is_live(key: ApiKey, now: datetime) -> bool:
+    return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)

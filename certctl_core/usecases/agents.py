@@ -1,0 +1,233 @@
+"""Agents: joining with a single-use token, heartbeats, retirement."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import evolve, frozen
+
+from certctl_core.errors import Forbidden, InUse, Invalid, NotAuthenticated
+from certctl_core.ids import AgentId, JoinTokenId, mint
+from certctl_core.lifecycle import agent as life
+from certctl_core.lifecycle import job as job_life
+from certctl_core.models.access import Actor, Principal, Role, SystemActor
+from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, JoinToken
+from certctl_core.models.jobs import OPEN_JOB
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Is, Page, Query, Where, Work
+from certctl_core.usecases import access, audit
+
+MAX_TOKEN_LIFE: Final = timedelta(days=7)
+_BATCH: Final = 500
+
+
+@frozen(kw_only=True)
+class RegisterAgent:
+    name: str
+    hostname: str
+    os: str = ""
+    architecture: str = ""
+    ip_address: str = ""
+    version: str = ""
+
+
+@frozen(kw_only=True)
+class Heartbeat:
+    """What an agent says of itself. Empty fields leave what is known; `sent_at` is the agent's own clock."""
+
+    hostname: str = ""
+    os: str = ""
+    architecture: str = ""
+    ip_address: str = ""
+    version: str = ""
+    sent_at: datetime | None = None
+
+
+@frozen
+class Registered:
+    """A new agent and its key, which is shown once."""
+
+    agent: Agent
+    api_key: str
+
+
+@frozen
+class IssuedToken:
+    """A new join token, which is shown once."""
+
+    record: JoinToken
+    token: str
+
+
+@frozen
+class Retired:
+    """How a retirement went. `already`: it had happened before. `cascade`: targets and jobs went with it."""
+
+    agent: Agent
+    already: bool
+    cascade: bool
+    counts: AgentCounts
+
+
+def issue_join_token(
+    ports: Ports, caller: Actor, agent_name: str = "", ttl: timedelta = timedelta(hours=1)
+) -> IssuedToken:
+    """A token with which one agent may join, once, within `ttl` (at most a week)."""
+    if not timedelta(0) < ttl <= MAX_TOKEN_LIFE:
+        raise Invalid.field("ttl_seconds", f"must be between 1 and {int(MAX_TOKEN_LIFE.total_seconds())}")
+    now = ports.clock.now()
+    token = access.secret_text(access.TOKEN_PREFIX)
+    record = JoinToken(
+        id=JoinTokenId(mint("join", now)),
+        token_hash=access.digest(token),
+        agent_name=agent_name,
+        created_by=caller.name,
+        created_at=now,
+        expires_at=now + ttl,
+    )
+    with ports.work() as work:
+        work.join_tokens.add(record)
+        audit.record(work, caller, now, "join_token_created", "join_token", record.id, agent_name=agent_name)
+    return IssuedToken(record, token)
+
+
+def join(ports: Ports, token: str, asked: RegisterAgent) -> Registered:
+    """Exchange a token for an agent and its key, in one transaction: a token that fails to make an agent is not used up."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        record = work.join_tokens.lock_by_hash(access.digest(token))
+        if record is None or record.used_at is not None or record.expires_at <= now:
+            raise NotAuthenticated(
+                "the join token is unknown, used or expired",
+                hint="Ask an operator for a new one: certctl-server token.",
+            )
+        named = evolve(asked, name=record.agent_name or asked.name)
+        registered = _add(work, SystemActor(f"join-token {record.id}"), now, named)
+        work.join_tokens.save(evolve(record, used_at=now, used_by=registered.agent.id))
+    return registered
+
+
+def register(ports: Ports, caller: Principal, asked: RegisterAgent) -> Registered:
+    """An operator registers an agent by hand and passes its id and key on."""
+    with ports.work() as work:
+        return _add(work, caller, ports.clock.now(), asked)
+
+
+def _add(work: Work, actor: Actor, now: datetime, asked: RegisterAgent) -> Registered:
+    for name in ("name", "hostname"):
+        value = getattr(asked, name)
+        if not value.strip():
+            raise Invalid.field(name, "must not be empty")
+        if len(value) > (128 if name == "name" else 255):
+            raise Invalid.field(name, "is too long")
+    agent = Agent(
+        id=AgentId(mint("agent", now)),
+        name=asked.name,
+        hostname=asked.hostname,
+        os=asked.os,
+        architecture=asked.architecture,
+        ip_address=asked.ip_address,
+        version=asked.version,
+        registered_at=now,
+        last_heartbeat_at=now,
+    )
+    work.agents.add(agent)
+    audit.record(work, actor, now, "agent_registered", "agent", agent.id, name=agent.name, hostname=agent.hostname)
+    key = access.add_key(work, actor, now, f"agent {agent.id}", Role.AGENT, agent_id=agent.id)
+    return Registered(agent, key.plain)
+
+
+def get(ports: Ports, agent_id: str) -> Agent:
+    with ports.work() as work:
+        return work.agents.get(agent_id)
+
+
+def page(ports: Ports, query: Query) -> Page[Agent]:
+    with ports.work() as work:
+        return work.agents.page(query)
+
+
+def heartbeat(ports: Ports, caller: Principal, agent_id: AgentId, asked: Heartbeat) -> Agent:
+    """Raises `Gone` for a retired agent. Times are the server's; the agent's clock is only measured."""
+    access.must_act_for(caller, agent_id)
+    now = ports.clock.now()
+    with ports.work() as work:
+        known = life.hear(work.agents.get(agent_id), now)
+        heard = evolve(
+            known,
+            hostname=asked.hostname or known.hostname,
+            os=asked.os or known.os,
+            architecture=asked.architecture or known.architecture,
+            ip_address=asked.ip_address or known.ip_address,
+            version=asked.version or known.version,
+            clock_offset=asked.sent_at - now if asked.sent_at else known.clock_offset,
+        )
+        work.agents.heard(heard)
+    return heard
+
+
+def mark_offline(ports: Ports, silence: timedelta) -> int:
+    """Agents that have not been heard for `silence` are Offline. Returns how many became so."""
+    now = ports.clock.now()
+    done = 0
+    while True:
+        with ports.work() as work:
+            quiet = work.agents.due_for_offline(now - silence, _BATCH)
+            for agent in quiet:
+                work.agents.heard(life.miss(agent))
+        done += len(quiet)
+        if len(quiet) < _BATCH:
+            return done
+
+
+def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = False, reason: str = "") -> Retired:
+    """Retire an agent for good. Raises `InUse` with the counts while anything depends on it, unless forced; a forced
+    retirement needs a reason and takes the agent's targets and open jobs with it, in the same transaction."""
+    if agent_id in SENTINEL_AGENTS:
+        raise Forbidden(f"agent {agent_id} is a part of the control plane and cannot be retired")
+    if force and not reason.strip():
+        raise Invalid.field("reason", "a forced retirement needs a reason")
+    now = ports.clock.now()
+    with ports.work() as work:
+        agent = work.agents.lock(agent_id)
+        if agent.retired_at is not None:
+            return Retired(agent, already=True, cascade=False, counts=AgentCounts())
+        counts = work.agents.counts(agent.id)
+        if counts.any and not force:
+            raise InUse(
+                f"agent {agent.id} still has {counts.active_targets} targets, {counts.active_certificates} certificates "
+                f"and {counts.pending_jobs} jobs",
+                counts={
+                    "active_targets": counts.active_targets,
+                    "active_certificates": counts.active_certificates,
+                    "pending_jobs": counts.pending_jobs,
+                },
+                hint="Move them to another agent, or retire with force=true and a reason.",
+            )
+        retired = work.agents.save(life.retire(agent, now, reason))
+        work.api_keys.revoke_of_agent(agent.id, now)
+        audit.record(work, caller, now, "agent_retired", "agent", agent.id, reason=reason)
+        if counts.any:
+            _cascade(work, caller, now, agent, reason, counts)
+    return Retired(retired, already=False, cascade=counts.any, counts=counts)
+
+
+def _cascade(work: Work, caller: Principal, now: datetime, agent: Agent, reason: str, counts: AgentCounts) -> None:
+    mine = Where("agent_id", agent.id)
+    while targets := work.targets.page(Query((mine, Where("retired_at", None)), limit=_BATCH, count=False)).items:
+        for target in targets:
+            work.targets.save(evolve(target, retired_at=now, retired_reason=reason, enabled=False, updated_at=now))
+    open_jobs = Where("status", OPEN_JOB, Is.ONE_OF)
+    while jobs := work.jobs.page(Query((mine, open_jobs), limit=_BATCH, count=False)).items:
+        for job in jobs:
+            work.jobs.save(job_life.cancel(job, now, f"agent {agent.id} was retired: {reason}"))
+    audit.record(
+        work,
+        caller,
+        now,
+        "agent_retirement_cascaded",
+        "agent",
+        agent.id,
+        reason=reason,
+        targets=counts.active_targets,
+        jobs=counts.pending_jobs,
+    )

@@ -1,0 +1,42 @@
+"""The audit trail: who did what to which object. An event is in, or the change did not happen."""
+
+from datetime import datetime
+from typing import Any
+
+from certctl_core.ids import AuditEventId, mint
+from certctl_core.models.access import Actor
+from certctl_core.models.records import AuditEvent
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Page, Query, Where, Work
+
+
+def record(
+    work: Work, actor: Actor, at: datetime, action: str, resource_type: str, resource_id: str, **details: Any
+) -> None:
+    """Add an event to the open transaction. `details` are JSON values and never secrets."""
+    work.audit.add(
+        AuditEvent(
+            id=AuditEventId(mint("audit", at)),
+            actor=actor.name,
+            actor_type=actor.actor_type,
+            action=action,
+            resource_type=resource_type,
+            resource_id=resource_id,
+            details=details,
+            request_id=actor.request_id,
+            timestamp=at,
+        )
+    )
+
+
+def get(ports: Ports, event_id: str) -> AuditEvent:
+    with ports.work() as work:
+        return work.audit.get(event_id)
+
+
+def page(ports: Ports, query: Query) -> Page[AuditEvent]:
+    """The trail, or, when the query asks for `resource_type` `api`, the recorded API calls in the same shape."""
+    with ports.work() as work:
+        if Where("resource_type", "api") in query.where:
+            return work.calls.page(query)
+        return work.audit.page(query)

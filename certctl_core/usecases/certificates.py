@@ -1,0 +1,203 @@
+"""Managed certificates as operators see them: create, change, archive, look."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import asdict, evolve, field, frozen
+
+from certctl_core.errors import Conflict, FieldProblem, Invalid, Unreadable
+from certctl_core.ids import (
+    CLIENT_ID,
+    CertificateId,
+    IssuerId,
+    OwnerId,
+    ProfileId,
+    RenewalPolicyId,
+    TargetId,
+    TeamId,
+    mint,
+)
+from certctl_core.lifecycle import certificate as life
+from certctl_core.lifecycle import job as job_life
+from certctl_core.lifecycle.certificate import CertificateEvent
+from certctl_core.models.access import Principal
+from certctl_core.models.catalog import ConfiguredTarget
+from certctl_core.models.certificates import CertificateStatus, CertificateVersion, Deployment, ManagedCertificate
+from certctl_core.pki import names
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Page, Query, Work
+from certctl_core.usecases import audit
+
+
+@frozen(kw_only=True)
+class CreateCertificate:
+    """A name to be proved from now on. `common_name` is always among the names of what is issued."""
+
+    name: str
+    common_name: str
+    owner_id: OwnerId
+    team_id: TeamId
+    issuer_id: IssuerId
+    renewal_policy_id: RenewalPolicyId
+    id: CertificateId | None = None
+    profile_id: ProfileId | None = None
+    sans: tuple[str, ...] = ()
+    environment: str = ""
+    target_ids: tuple[TargetId, ...] = ()
+    tags: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class UpdateCertificate:
+    """What to change; None leaves a field as it is."""
+
+    name: str | None = None
+    common_name: str | None = None
+    sans: tuple[str, ...] | None = None
+    environment: str | None = None
+    owner_id: OwnerId | None = None
+    team_id: TeamId | None = None
+    issuer_id: IssuerId | None = None
+    renewal_policy_id: RenewalPolicyId | None = None
+    profile_id: ProfileId | None = None
+    target_ids: tuple[TargetId, ...] | None = None
+    tags: Mapping[str, str] | None = None
+
+
+@frozen
+class DeployedTo:
+    """A target of a certificate and what is known of it there; None before the first deployment."""
+
+    target: ConfiguredTarget
+    deployment: Deployment | None
+
+
+def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> ManagedCertificate:
+    """Put a certificate under management. It is Pending until renewed, by hand or, with a policy that renews by itself
+    and a target to renew for, by the next renewal sweep."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        certificate = ManagedCertificate(
+            **{name: value for name, value in asdict(asked, recurse=False).items() if name != "id"},
+            id=asked.id or CertificateId(mint("cert", now)),
+            created_at=now,
+            updated_at=now,
+        )
+        _must_be_sound(certificate)
+        policy = work.renewal_policies.find(certificate.renewal_policy_id)
+        if policy is not None and policy.auto_renew and certificate.target_ids:
+            certificate = evolve(certificate, renew_at=now)
+        work.certificates.add(certificate)
+        audit.record(
+            work,
+            caller,
+            now,
+            "certificate_created",
+            "certificate",
+            certificate.id,
+            name=certificate.name,
+            common_name=certificate.common_name,
+            sans=list(certificate.sans),
+            issuer_id=certificate.issuer_id,
+        )
+    return certificate
+
+
+def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCertificate) -> ManagedCertificate:
+    """Change what is given. New names, issuers and targets take effect with the next renewal; a certificate that has
+    not been issued and gets its first target is due at once. Raises `Conflict` for an archived certificate."""
+    now = ports.clock.now()
+    changes = {name: value for name, value in asdict(asked, recurse=False).items() if value is not None}
+    with ports.work() as work:
+        before = work.certificates.lock(certificate_id)
+        if before.status is CertificateStatus.ARCHIVED:
+            raise Conflict(f"certificate {before.id} is archived", hint="Create a new one; the name is free again.")
+        after = evolve(before, **changes, updated_at=now)
+        _must_be_sound(after)
+        policy = work.renewal_policies.find(after.renewal_policy_id)
+        never_issued = after.status is CertificateStatus.PENDING
+        if never_issued and after.target_ids and policy is not None and policy.auto_renew:
+            after = evolve(after, renew_at=now)
+        after = work.certificates.save(after)
+        audit.record(work, caller, now, "certificate_updated", "certificate", after.id, changed=_changed(before, after))
+    return after
+
+
+def archive(ports: Ports, caller: Principal, certificate_id: str) -> None:
+    """Take a certificate out of management. What was issued stays on record and can still be looked up and verified;
+    what was about to happen does not. Archiving an archived certificate changes nothing."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        certificate = work.certificates.lock(certificate_id)
+        if certificate.status is CertificateStatus.ARCHIVED:
+            return
+        cancel_open_jobs(work, certificate.id, now, f"certificate {certificate.id} was archived")
+        archived = life.step(certificate, CertificateEvent.ARCHIVE, now)
+        work.certificates.save(evolve(archived, renew_at=None, next_alert_at=None))
+        audit.record(work, caller, now, "certificate_archived", "certificate", certificate.id)
+
+
+def get(ports: Ports, certificate_id: str) -> ManagedCertificate:
+    with ports.work() as work:
+        return work.certificates.get(certificate_id)
+
+
+def page(ports: Ports, query: Query) -> Page[ManagedCertificate]:
+    with ports.work() as work:
+        return work.certificates.page(query)
+
+
+def versions(ports: Ports, certificate_id: str, limit: int, offset: int) -> Page[CertificateVersion]:
+    """Newest first. An unknown certificate has none."""
+    with ports.work() as work:
+        return work.versions.page(CertificateId(certificate_id), limit, offset)
+
+
+def deployments(ports: Ports, certificate_id: str) -> tuple[DeployedTo, ...]:
+    """Each target of the certificate, in the order they were given."""
+    with ports.work() as work:
+        certificate = work.certificates.get(certificate_id)
+        targets = work.targets.many(certificate.target_ids)
+        known = {deployment.target_id: deployment for deployment in work.deployments.of(certificate.id)}
+    return tuple(DeployedTo(targets[t], known.get(t)) for t in certificate.target_ids if t in targets)
+
+
+def cancel_open_jobs(work: Work, certificate_id: CertificateId, now: datetime, reason: str) -> None:
+    """Nothing more is to happen to this certificate. The caller holds it."""
+    for job in work.jobs.open_of(certificate_id):
+        work.jobs.save(job_life.cancel(job, now, reason))
+
+
+def _must_be_sound(certificate: ManagedCertificate) -> None:
+    """Raises `Invalid` naming every field that is wrong."""
+    problems: list[FieldProblem] = []
+    if not CLIENT_ID.fullmatch(certificate.id):
+        problems.append(FieldProblem("id", "must be 1 to 128 letters, digits, dots, dashes or underscores"))
+    if not certificate.name.strip():
+        problems.append(FieldProblem("name", "must not be empty"))
+    elif len(certificate.name) > 255:
+        problems.append(FieldProblem("name", "must be at most 255 characters"))
+    try:
+        names.check_common_name(certificate.common_name)
+    except (Invalid, Unreadable) as error:
+        problems.append(FieldProblem("common_name", error.message))
+    for index, san in enumerate(certificate.sans):
+        try:
+            names.general_names([san])
+        except (Invalid, Unreadable) as error:
+            problems.append(FieldProblem(f"sans[{index}]", error.message))
+    if problems:
+        raise Invalid(
+            "the certificate is not valid: " + "; ".join(f"{p.field}: {p.message}" for p in problems), fields=problems
+        )
+
+
+def _changed(before: ManagedCertificate, after: ManagedCertificate) -> dict[str, Any]:
+    old, new = asdict(before, recurse=False), asdict(after, recurse=False)
+    shown = ("name", "common_name", "sans", "environment", "owner_id", "team_id", "issuer_id", "renewal_policy_id")
+    return {
+        name: list(new[name]) if isinstance(new[name], tuple) else new[name]
+        for name in (*shown, "profile_id", "target_ids", "tags")
+        if old[name] != new[name]
+    }

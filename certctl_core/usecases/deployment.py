@@ -1,0 +1,305 @@
+"""Deployment: bringing the newest version to each target, and knowing what is installed and what is served.
+
+    deploy:1  a deployment job is Running, the agent may not have heard of it (its hand-out lease is short)
+    deploy:2  the agent has acknowledged it and works on it (its lease is long)
+    deploy:3  the agent has installed the files and not reported it: doing it again changes nothing
+
+A job that was handed out and never acknowledged is offered again when its lease has passed; one that was acknowledged
+is given back when its agent falls silent.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from certctl_core.errors import Conflict, Forbidden, Invalid, NotFound
+from certctl_core.ids import AgentId, CertificateId, JobId, TargetId, mint
+from certctl_core.lifecycle import agent as agent_life
+from certctl_core.lifecycle import job as life
+from certctl_core.models.access import Actor, Principal
+from certctl_core.models.catalog import ConfiguredTarget
+from certctl_core.models.certificates import CertificateStatus, CertificateVersion, Deployment, ManagedCertificate
+from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType, VerificationStatus
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Work
+from certctl_core.usecases import access, audit, catalog, jobs
+
+RUNNING_LEASE: Final = timedelta(minutes=10)
+"""How long an agent that acknowledged a deployment may take before it is given back."""
+
+WORK_LIMIT: Final = 50
+MAX_ATTEMPTS: Final = 5
+
+
+@frozen
+class WorkItem:
+    """One thing for an agent to do. `target_config` is complete, secrets included: it goes to the key's owner only."""
+
+    job: Job
+    certificate: ManagedCertificate
+    target: ConfiguredTarget | None
+    target_config: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class Verification:
+    """What a probe of the target saw. The actual fingerprint is empty when the probe failed; then `error` says why."""
+
+    target_id: TargetId
+    expected_fingerprint: str
+    actual_fingerprint: str
+    verified: bool
+    error: str = ""
+
+
+def deploy(ports: Ports, caller: Principal, certificate_id: str, target_id: TargetId | None = None) -> tuple[Job, ...]:
+    """Deploy the newest versions again, to one target or to all. Raises `Conflict` when nothing has been issued."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        certificate = work.certificates.lock(certificate_id)
+        if target_id is not None and target_id not in certificate.target_ids:
+            raise Invalid.field("target_id", f"{target_id} is not a target of {certificate.id}")
+        if certificate.status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED):
+            raise Conflict(f"cannot deploy {certificate.id}: it is {certificate.status.value}")
+        opened: list[Job] = []
+        for version in work.versions.latest_per_holder(certificate.id):
+            opened += open_jobs(work, caller, certificate, version, now, only=target_id)
+        if not opened:
+            raise Conflict(
+                f"cannot deploy {certificate.id}: nothing has been issued for its targets yet",
+                hint="Renew the certificate; deployment follows by itself.",
+            )
+        audit.record(
+            work,
+            caller,
+            now,
+            "deployment_triggered",
+            "certificate",
+            certificate.id,
+            common_name=certificate.common_name,
+            target_id=target_id,
+        )
+    return tuple(opened)
+
+
+def open_jobs(
+    work: Work,
+    actor: Actor,
+    certificate: ManagedCertificate,
+    version: CertificateVersion,
+    now: datetime,
+    only: TargetId | None = None,
+) -> list[Job]:
+    """One deployment job for each target of the version's key holder; older open ones give way. The caller holds the
+    certificate."""
+    targets = work.targets.many(certificate.target_ids)
+    wanted = [
+        target
+        for target in targets.values()
+        if target.agent_id == version.agent_id
+        and target.enabled
+        and target.retired_at is None
+        and only in (None, target.id)
+    ]
+    replaced = {target.id for target in wanted}
+    for old in work.jobs.open_of(certificate.id):
+        if old.type is JobType.DEPLOYMENT and old.target_id in replaced:
+            work.jobs.save(life.cancel(old, now, "a newer deployment took its place"))
+    opened = [_deployment_job(certificate.id, target, version, actor, now) for target in wanted]
+    for job in opened:
+        work.jobs.add(job)
+    if opened:
+        audit.record(
+            work,
+            actor,
+            now,
+            "deployment_jobs_created",
+            "certificate",
+            certificate.id,
+            jobs=[job.id for job in opened],
+            serial=version.serial_number,
+        )
+    return opened
+
+
+def _deployment_job(
+    certificate_id: CertificateId, target: ConfiguredTarget, version: CertificateVersion, actor: Actor, now: datetime
+) -> Job:
+    return Job(
+        id=JobId(mint("job", now)),
+        type=JobType.DEPLOYMENT,
+        certificate_id=certificate_id,
+        target_id=target.id,
+        agent_id=target.agent_id,
+        version_id=version.id,
+        max_attempts=MAX_ATTEMPTS,
+        requested_by=actor.name,
+        scheduled_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def work(
+    ports: Ports, caller: Principal, agent_id: AgentId, *, hand_out: timedelta = timedelta(seconds=30)
+) -> tuple[WorkItem, ...]:
+    """What the agent should do now: CSRs it is asked for, and deployments, which are claimed for it for `hand_out`.
+
+    Raises `Gone` for a retired agent and `Forbidden` for somebody else's.
+    """
+    access.must_act_for(caller, agent_id)
+    now = ports.clock.now()
+    with ports.work() as open_work:
+        agent_life.must_be_active(open_work.agents.get(agent_id))
+        asked = open_work.jobs.awaiting_csr(agent_id, now, WORK_LIMIT)
+        claimed = open_work.jobs.claim_deployments(agent_id, now, hand_out, WORK_LIMIT)
+        if not asked and not claimed:
+            return ()
+        certificates = open_work.certificates.many({job.certificate_id for job in (*asked, *claimed)})
+        targets = open_work.targets.many({job.target_id for job in claimed if job.target_id})
+        for job in claimed:
+            audit.record(
+                open_work,
+                caller,
+                now,
+                "deployment_job_dispatched",
+                "certificate",
+                job.certificate_id,
+                job_id=job.id,
+                target_id=job.target_id,
+            )
+    ports.tripwire("deploy:1")
+    return tuple(
+        WorkItem(job, certificates[job.certificate_id], target, catalog.full_config(ports, target) if target else {})
+        for job in (*asked, *claimed)
+        for target in (targets.get(job.target_id) if job.target_id else None,)
+    )
+
+
+def pick_up(ports: Ports, caller: Principal, agent_id: AgentId, certificate_id: str) -> CertificateVersion:
+    """The newest version whose key this agent holds. Raises `NotFound` when there is none."""
+    access.must_act_for(caller, agent_id)
+    now = ports.clock.now()
+    with ports.work() as open_work:
+        agent_life.must_be_active(open_work.agents.get(agent_id))
+        version = open_work.versions.latest(CertificateId(certificate_id), agent_id)
+        if version is None:
+            raise NotFound(
+                f"agent {agent_id} holds no key of a certificate {certificate_id!r}",
+                hint="The certificate is picked up by the agent that sent its CSR.",
+            )
+        audit.record(
+            open_work,
+            caller,
+            now,
+            "certificate_retrieved",
+            "certificate",
+            certificate_id,
+            version=version.serial_number,
+        )
+    return version
+
+
+def report(ports: Ports, caller: Principal, agent_id: AgentId, job_id: str, status: JobStatus, error: str = "") -> Job:
+    """An agent says how its job goes. A report about a job that has ended changes nothing: reports may come late,
+    twice or out of order. Raises `Forbidden` for another agent's job and `Invalid` for a status no agent may set."""
+    access.must_act_for(caller, agent_id)
+    if status not in (JobStatus.RUNNING, JobStatus.COMPLETED, JobStatus.FAILED):
+        raise Invalid.field("status", f"an agent reports Running, Completed or Failed, not {status.value}")
+    now = ports.clock.now()
+    with ports.work() as open_work:
+        held = jobs.lock(open_work, job_id)
+        if held.job.agent_id != agent_id:
+            raise Forbidden(f"job {job_id} belongs to another agent")
+        after = _apply(open_work, caller, held, now, status, error)
+        if after is not held.job:
+            audit.record(open_work, caller, now, "job_status_reported", "job", job_id, status=status.value, error=error)
+    ports.tripwire("deploy:2" if status is JobStatus.RUNNING else "deploy:3")
+    return after
+
+
+def _apply(open_work: Work, caller: Principal, held: jobs.Locked, now: datetime, status: JobStatus, error: str) -> Job:
+    job = held.job
+    if job.type in ISSUING:
+        # The control plane completes issuing jobs itself; all an agent can say is that it could make no CSR.
+        if status is JobStatus.FAILED and job.status is JobStatus.AWAITING_CSR:
+            return jobs.fail(open_work, caller, held, now, error or "the agent gave no reason")
+        return job
+    if job.status is not JobStatus.RUNNING:
+        return job
+    if status is JobStatus.RUNNING:
+        return open_work.jobs.save(evolve(job, acknowledged_at=now, lease_until=now + RUNNING_LEASE, updated_at=now))
+    if status is JobStatus.FAILED:
+        _remember(open_work, job, last_error=error)
+        return jobs.fail(open_work, caller, held, now, error or "the agent gave no reason")
+    return _completed(open_work, caller, held, now)
+
+
+def _completed(open_work: Work, caller: Principal, held: jobs.Locked, now: datetime) -> Job:
+    job = open_work.jobs.save(life.complete(held.job, now))
+    open_work.certificates.save(evolve(held.certificate, last_deployment_at=now, updated_at=now))
+    if job.version_id is not None:
+        installed = open_work.versions.get(job.version_id)
+        _remember(open_work, job, installed_fingerprint=installed.fingerprint_sha256, installed_at=now, last_error="")
+    audit.record(
+        open_work,
+        caller,
+        now,
+        "deployment_job_completed",
+        "certificate",
+        job.certificate_id,
+        job_id=job.id,
+        target_id=job.target_id,
+    )
+    return job
+
+
+def _remember(open_work: Work, job: Job, **facts: Any) -> None:
+    if job.target_id is None:
+        return
+    known = open_work.deployments.find(job.certificate_id, job.target_id)
+    open_work.deployments.save(
+        evolve(known or Deployment(certificate_id=job.certificate_id, target_id=job.target_id), **facts)
+    )
+
+
+def verify(ports: Ports, caller: Principal, job_id: str, asked: Verification) -> Job:
+    """Record what a probe of the target saw. Raises `Forbidden` for another agent's job."""
+    if asked.verified and asked.actual_fingerprint.lower() != asked.expected_fingerprint.lower():
+        raise Invalid.field("verified", "cannot be true while the fingerprints differ")
+    if not asked.actual_fingerprint and not asked.error:
+        raise Invalid.field("actual_fingerprint", "must not be empty unless error says why the probe failed")
+    now = ports.clock.now()
+    with ports.work() as open_work:
+        held = jobs.lock(open_work, job_id)
+        if held.job.agent_id is not None:
+            access.must_act_for(caller, held.job.agent_id)
+        if held.job.target_id != asked.target_id:
+            raise Invalid.field("target_id", f"job {job_id} deploys to {held.job.target_id}")
+        job = open_work.jobs.save(
+            evolve(
+                held.job,
+                verification_status=VerificationStatus.SUCCESS if asked.verified else VerificationStatus.FAILED,
+                verified_at=now,
+                verification_fingerprint=asked.actual_fingerprint.lower(),
+                verification_error=asked.error,
+                updated_at=now,
+            )
+        )
+        if asked.actual_fingerprint:
+            _remember(open_work, job, served_fingerprint=asked.actual_fingerprint.lower(), served_at=now)
+        audit.record(
+            open_work,
+            caller,
+            now,
+            "job_verification_success" if asked.verified else "job_verification_failed",
+            "job",
+            job.id,
+            target_id=asked.target_id,
+            expected_fingerprint=asked.expected_fingerprint,
+            actual_fingerprint=asked.actual_fingerprint,
+            error=asked.error,
+        )
+    return job

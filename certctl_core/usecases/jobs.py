@@ -1,0 +1,238 @@
+"""Jobs as operators and loops see them: look, cancel, try again, give back what a dead worker held.
+
+Theory of operation. The jobs table is the truth; whatever carries job ids to a worker may lose or repeat them. A job
+that runs is held by a lease. Who dies while holding it does not record a result, the lease lapses, `release_lapsed`
+gives the job back, and the next run starts from what the database knows: an issuing job from its attempt, whose serial
+number and validity were fixed before the CA was called, a deployment from the newest version of its key holder.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import frozen
+
+from certctl_core.ids import CertificateId
+from certctl_core.lifecycle import certificate as certificate_life
+from certctl_core.lifecycle import job as life
+from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
+from certctl_core.models.access import SYSTEM, Actor, Principal
+from certctl_core.models.certificates import ManagedCertificate
+from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
+from certctl_core.policy import retry as retry_policy
+from certctl_core.policy import renewal as renewal_policy
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Page, Query, Work
+from certctl_core.usecases import audit
+
+BATCH: Final = 200
+DEPLOYMENT_RETRY: Final = timedelta(seconds=30)
+"""First pause before a deployment tries again; reload problems are usually mended within minutes."""
+
+
+def get(ports: Ports, job_id: str) -> Job:
+    with ports.work() as work:
+        return work.jobs.get(job_id)
+
+
+def page(ports: Ports, query: Query) -> Page[Job]:
+    with ports.work() as work:
+        return work.jobs.page(query)
+
+
+@frozen
+class Locked:
+    """A job and its certificate, both held, in the order that keeps transactions from waiting in a circle."""
+
+    certificate: ManagedCertificate
+    job: Job
+
+
+def lock(work: Work, job_id: str) -> Locked:
+    """Raises `NotFound`."""
+    certificate_id = work.jobs.get(job_id).certificate_id
+    return Locked(work.certificates.lock(certificate_id), work.jobs.lock(job_id))
+
+
+def cancel(ports: Ports, caller: Principal, job_id: str) -> Job:
+    """An issuing job that is cancelled leaves its certificate Failed if nothing else is renewing it."""
+    return _decide(
+        ports, caller, job_id, "job_cancelled", lambda job, now: life.cancel(job, now, "cancelled by " + caller.name)
+    )
+
+
+def retry(ports: Ports, caller: Principal, job_id: str) -> Job:
+    """The operator says now, so it is now: no waiting for the back-off."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        held = lock(work, job_id)
+        job = work.jobs.save(life.retry(held.job, now))
+        if job.type in ISSUING and CERTIFICATE.allows(held.certificate.status, CertificateEvent.RENEW):
+            work.certificates.save(certificate_life.step(held.certificate, CertificateEvent.RENEW, now))
+        audit.record(work, caller, now, "job_retried", "job", job.id, old_status=held.job.status.value)
+    return job
+
+
+def approve(ports: Ports, caller: Principal, job_id: str) -> Job:
+    """Raises `IllegalTransition` when the job does not wait for approval."""
+    return _decide(ports, caller, job_id, "job_approved", life.approve)
+
+
+def reject(ports: Ports, caller: Principal, job_id: str, reason: str = "") -> Job:
+    def rejected(job: Job, now: datetime) -> Job:
+        life.JOB.next(job.status, life.JobEvent.APPROVE)  # only what could be approved can be rejected
+        return life.cancel(job, now, reason or f"rejected by {caller.name}")
+
+    return _decide(ports, caller, job_id, "job_rejected", rejected)
+
+
+def _decide(ports: Ports, caller: Principal, job_id: str, action: str, change: Callable[[Job, datetime], Job]) -> Job:
+    now = ports.clock.now()
+    with ports.work() as work:
+        held = lock(work, job_id)
+        job = work.jobs.save(change(held.job, now))
+        if job.status is JobStatus.CANCELLED:
+            abandon_if_idle(work, held.certificate, now, job.last_error)
+        audit.record(
+            work, caller, now, action, "job", job.id, old_status=held.job.status.value, new_status=job.status.value
+        )
+    return job
+
+
+def fail(work: Work, actor: Actor, held: Locked, now: datetime, error: str, *, final: bool = False) -> Job:
+    """Record a failure in the open transaction: try again later while attempts are left, else give up.
+
+    A certificate whose last issuing job gives up is Failed, with the reason, and will be looked at again later: one
+    failure must not end its renewal for good.
+    """
+    again = None if final else _next_attempt(work, held, now)
+    job = work.jobs.save(life.fail(held.job, now, error, again))
+    if job.type in ISSUING:
+        audit.record(
+            work, actor, now, "renewal_job_failed", "certificate", job.certificate_id, job_id=job.id, error=error
+        )
+        if again is None:
+            abandon_if_idle(work, held.certificate, now, error)
+    else:
+        audit.record(
+            work,
+            actor,
+            now,
+            "deployment_job_failed",
+            "certificate",
+            job.certificate_id,
+            job_id=job.id,
+            target_id=job.target_id,
+            error=error,
+        )
+    return job
+
+
+def _next_attempt(work: Work, held: Locked, now: datetime) -> datetime | None:
+    job = held.job
+    # A job that failed before it was ever claimed (no CSR came) has used up an attempt all the same.
+    tried = max(job.attempts, 1)
+    if tried >= job.max_attempts:
+        return None
+    interval = DEPLOYMENT_RETRY
+    if job.type in ISSUING:
+        interval = work.renewal_policies.get(held.certificate.renewal_policy_id).retry_interval
+    return retry_policy.next_attempt_at(now, attempt=tried, interval=interval, key=job.id)
+
+
+def abandon_if_idle(work: Work, certificate: ManagedCertificate, now: datetime, reason: str) -> None:
+    """Mark the certificate Failed when no issuing job of it is open any more. The caller holds the certificate."""
+    if any(job.type in ISSUING for job in work.jobs.open_of(certificate.id)):
+        return
+    if not CERTIFICATE.allows(certificate.status, CertificateEvent.ABANDON):
+        return
+    abandoned = certificate_life.step(certificate, CertificateEvent.ABANDON, now, reason)
+    policy = work.renewal_policies.get(certificate.renewal_policy_id)
+    work.certificates.save(renewal_policy.after_failure(abandoned, policy, now))
+
+
+def release_lapsed(ports: Ports) -> int:
+    """Give back jobs whose holder did not record a result in time. Returns how many."""
+
+    def give_back(work: Work, job: Job, now: datetime) -> None:
+        released = work.jobs.save(life.release(job, now))
+        _audit_change(work, "job_released", job, released, now)
+
+    return _sweep(ports, lambda work, now: work.jobs.due_releases(now, BATCH), give_back)
+
+
+def retry_due(ports: Ports) -> int:
+    """Failed jobs whose pause is over try again. Returns how many."""
+
+    def try_again(work: Work, job: Job, now: datetime) -> None:
+        again = work.jobs.save(life.retry(job, now))
+        _audit_change(work, "job_retry", job, again, now)
+
+    return _sweep(ports, lambda work, now: work.jobs.due_retries(now, BATCH), try_again)
+
+
+def _sweep(
+    ports: Ports,
+    due: Callable[[Work, datetime], Sequence[Job]],
+    change: Callable[[Work, Job, datetime], None],
+) -> int:
+    """Change due jobs batch by batch, one transaction each, so that a long list never holds locks for long."""
+    done = 0
+    while True:
+        now = ports.clock.now()
+        with ports.work() as work:
+            batch = due(work, now)
+            for job in batch:
+                change(work, job, now)
+        done += len(batch)
+        if len(batch) < BATCH:
+            return done
+
+
+def time_out(ports: Ports, csr_after: timedelta, approval_after: timedelta) -> int:
+    """Fail jobs that have waited too long for their agent's CSR or for approval. Returns how many."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        overdue = work.jobs.due_timeouts(now - csr_after, now - approval_after, BATCH)
+        waited = {job.id: job.status for job in overdue}
+    for job_id, status in waited.items():
+        with ports.work() as work:
+            held = lock(work, job_id)
+            if held.job.status is not status:
+                continue
+            error = _timeout_text(held.job, csr_after, approval_after)
+            failed = fail(work, SYSTEM, held, now, error, final=status is JobStatus.AWAITING_APPROVAL)
+            _audit_change(work, "job_timeout", held.job, failed, now)
+    return len(waited)
+
+
+def _timeout_text(job: Job, csr_after: timedelta, approval_after: timedelta) -> str:
+    if job.status is JobStatus.AWAITING_APPROVAL:
+        return f"nobody approved it within {approval_after}"
+    return f"agent {job.agent_id} sent no CSR within {csr_after}: is it running and online?"
+
+
+def _audit_change(work: Work, action: str, before: Job, after: Job, now: datetime) -> None:
+    audit.record(
+        work,
+        SYSTEM,
+        now,
+        action,
+        "job",
+        before.id,
+        old_status=before.status.value,
+        new_status=after.status.value,
+    )
+
+
+def is_open(job: Job) -> bool:
+    """Whether something will still happen to the job by itself."""
+    return job.status in OPEN_JOB or (job.status is JobStatus.FAILED and job.next_attempt_at is not None)
+
+
+def of_type(jobs: Sequence[Job], *types: JobType) -> tuple[Job, ...]:
+    return tuple(job for job in jobs if job.type in types)
+
+
+def open_of(work: Work, certificate_id: CertificateId) -> Sequence[Job]:
+    return work.jobs.open_of(certificate_id)

@@ -1,0 +1,69 @@
+"""What needs attention, in one look: the figures of the dashboard, and the runs of the loops."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from certctl_core.models.certificates import CertificateStatus
+from certctl_core.models.jobs import JobStatus
+from certctl_core.models.records import LoopState
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Is, Query, Where, Work
+
+EXPIRING_WITHIN = timedelta(days=30)
+_IN_USE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStatus.RENEWAL_IN_PROGRESS)
+
+
+@frozen(kw_only=True)
+class Summary:
+    """The state of the fleet at `at`. Counts of agents are by status and leave out retired ones."""
+
+    at: datetime
+    certificates: Mapping[CertificateStatus, int]
+    expiring_soon: int
+    jobs: Mapping[JobStatus, int]
+    agents: Mapping[str, int]
+
+    @property
+    def total_certificates(self) -> int:
+        return sum(count for status, count in self.certificates.items() if status is not CertificateStatus.ARCHIVED)
+
+
+def summary(ports: Ports) -> Summary:
+    now = ports.clock.now()
+    with ports.work() as work:
+        return Summary(
+            at=now,
+            certificates=work.certificates.count_by_status(),
+            expiring_soon=_expiring(work, now),
+            jobs=work.jobs.count_by_status(),
+            agents=work.agents.count_by_status(),
+        )
+
+
+def _expiring(work: Work, now: datetime) -> int:
+    soon = (
+        Where("expires_at", now, Is.AFTER),
+        Where("expires_at", now + EXPIRING_WITHIN, Is.BEFORE),
+        Where("status", _IN_USE, Is.ONE_OF),
+    )
+    return work.certificates.page(Query(soon, sort="expires_at", limit=1)).total
+
+
+def expiration_timeline(ports: Ports, days: int) -> Sequence[tuple[datetime, int]]:
+    """How many certificates in use expire on each of the next `days` days, today first."""
+    today = ports.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    with ports.work() as work:
+        return work.certificates.expiring_by_day(today, days)
+
+
+def loops(ports: Ports) -> Sequence[LoopState]:
+    with ports.work() as work:
+        return work.loops.all()
+
+
+def database_answers(ports: Ports) -> None:
+    """Raises `UpstreamUnavailable` when the database does not answer."""
+    with ports.work() as work:
+        work.loops.all()
