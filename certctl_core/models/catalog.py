@@ -27,7 +27,8 @@ class TestStatus(Enum):
 
 @frozen(kw_only=True)
 class ConfiguredIssuer:
-    """A CA the operator set up. `config` holds the settings with secrets masked, `sealed_config` all of them, sealed."""
+    """A CA the operator set up. `config` holds the settings with secrets masked,
+    `sealed_config` all of them, sealed."""
 
     id: IssuerId
     name: str

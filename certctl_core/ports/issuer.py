@@ -92,7 +92,7 @@ class Issuers(Protocol):
 
     @abstractmethod
     def connect(self, configured: ConfiguredIssuer) -> Issuer:
-        """Raises `Invalid` when the settings do not make an issuer, `NotConfigured` for a type that is not installed."""
+        """Raises `Invalid` when the settings do not make an issuer, `NotConfigured` for a type not installed here."""
 
     @abstractmethod
     def check(self, issuer_id: IssuerId, type_name: str, config: dict[str, object]) -> tuple[str, dict[str, object]]:

@@ -240,7 +240,8 @@ class Jobs(Table[Job], Protocol):
 
     @abstractmethod
     def due_timeouts(self, csr_before: datetime, approval_before: datetime, limit: int) -> Sequence[Job]:
-        """AwaitingCSR scheduled before `csr_before` and AwaitingApproval created before `approval_before`, locked, skipping."""
+        """AwaitingCSR scheduled before `csr_before` and AwaitingApproval created before `approval_before`, locked,
+        skipping."""
 
     @abstractmethod
     def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:

@@ -53,11 +53,11 @@ class Tripwire(Protocol):
     """Told each numbered point between two durable steps."""
 
     @abstractmethod
-    def __call__(self, point: str) -> None: ...
+    def __call__(self, point: str, /) -> None: ...
 
 
 class Nowhere(Tripwire):
     """The tripwire of production: it never stops anything."""
 
-    def __call__(self, point: str) -> None:
+    def __call__(self, _point: str, /) -> None:
         return None

@@ -19,7 +19,7 @@ from certctl_core.ports.store import Page, Query, Work
 from certctl_core.usecases import audit
 
 KEY_PREFIX: Final = "cck_"
-TOKEN_PREFIX: Final = "cjt_"
+TOKEN_PREFIX: Final = "cjt_"  # noqa: S105 - what every token begins with is no secret
 SESSION_LIFE: Final = timedelta(hours=12)
 
 

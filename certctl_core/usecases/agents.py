@@ -91,7 +91,7 @@ def issue_join_token(
 
 
 def join(ports: Ports, token: str, asked: RegisterAgent) -> Registered:
-    """Exchange a token for an agent and its key, in one transaction: a token that fails to make an agent is not used up."""
+    """Exchange a token for an agent and its key. A token that fails to make an agent is not used up."""
     now = ports.clock.now()
     with ports.work() as work:
         record = work.join_tokens.lock_by_hash(access.digest(token))
@@ -194,8 +194,8 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
         counts = work.agents.counts(agent.id)
         if counts.any and not force:
             raise InUse(
-                f"agent {agent.id} still has {counts.active_targets} targets, {counts.active_certificates} certificates "
-                f"and {counts.pending_jobs} jobs",
+                f"agent {agent.id} still has {counts.active_targets} targets, "
+                f"{counts.active_certificates} certificates and {counts.pending_jobs} jobs",
                 counts={
                     "active_targets": counts.active_targets,
                     "active_certificates": counts.active_certificates,

@@ -455,7 +455,7 @@ def page_issuer(ports: Ports, query: Query) -> Page[ConfiguredIssuer]:
 
 
 def test_issuer(ports: Ports, caller: Actor, identity: str) -> tuple[bool, str]:
-    """Connect to the CA and ask it for its chain, if it can show one. Returns whether it answered, and what went wrong."""
+    """Connect to the CA and ask for its chain, if it can show one. Returns whether it answered and what went wrong."""
     issuer = get_issuer(ports, identity)
     error = ""
     try:

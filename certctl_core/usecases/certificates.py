@@ -179,12 +179,12 @@ def _must_be_sound(certificate: ManagedCertificate) -> None:
     elif len(certificate.name) > 255:
         problems.append(FieldProblem("name", "must be at most 255 characters"))
     try:
-        names.check_common_name(certificate.common_name)
+        names.common_name(certificate.common_name)
     except (Invalid, Unreadable) as error:
         problems.append(FieldProblem("common_name", error.message))
     for index, san in enumerate(certificate.sans):
         try:
-            names.general_names([san])
+            names.general_name(san)
         except (Invalid, Unreadable) as error:
             problems.append(FieldProblem(f"sans[{index}]", error.message))
     if problems:

@@ -2,7 +2,7 @@
 
 Theory of operation, with the numbered points at which a crash must lose and double nothing:
 
-    claim    transaction: CSR checked against the order, profile judged on what will be signed, attempt written down with
+    claim    transaction: CSR checked against the order, profile judged on what will be signed, attempt written with
              its serial number and validity, job Running under a lease
     issue:1  the attempt exists, the CA has not been called
     call     no transaction: the CA signs or takes the order
@@ -268,7 +268,7 @@ def _check(answer: Issued, order: _Order) -> None:
     reasons = list(profile_policy.judge(order.profile, seen))
     if not keys.same_key(answer.certificate.public_key(), wanted.public_key):
         reasons.append("the certificate is for another key than the CSR's")
-    if names.canonical(seen.common_name, seen.sans) != names.canonical(wanted.common_name, wanted.sans):
+    if seen.common_name != wanted.common_name or not names.same_names(seen.sans, wanted.sans):
         reasons.append("the certificate is for other names than those ordered")
     if seen.not_after <= order.attempt.not_before:
         reasons.append("the certificate has already expired")
@@ -388,7 +388,7 @@ def _plan(
     here = f"{ports.public_url}/.well-known/pki" if ports.public_url else ""
     return LeafPlan(
         common_name=certificate.common_name,
-        sans=names.general_names(names.with_common_name(certificate.common_name, certificate.sans)),
+        sans=names.names_of(certificate.common_name, certificate.sans),
         public_key=attempt.csr.public_key(),
         serial_number=attempt.serial_number,
         not_before=attempt.not_before,

@@ -19,8 +19,8 @@ from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
 from certctl_core.models.access import SYSTEM, Actor, Principal
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
-from certctl_core.policy import retry as retry_policy
 from certctl_core.policy import renewal as renewal_policy
+from certctl_core.policy import retry as retry_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
 from certctl_core.usecases import audit
