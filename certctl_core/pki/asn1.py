@@ -1,0 +1,48 @@
+"""The little DER (X.690) that is written by hand, where the library's builders are too slow."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+INTEGER: Final = 0x02
+BIT_STRING: Final = 0x03
+OCTET_STRING: Final = 0x04
+ENUMERATED: Final = 0x0A
+UTC_TIME: Final = 0x17
+GENERALIZED_TIME: Final = 0x18
+SEQUENCE: Final = 0x30
+
+TRUE: Final = b"\x01\x01\xff"
+
+
+def tlv(tag: int, content: bytes) -> bytes:
+    """One value in definite-length form (X.690 section 8.1.3)."""
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content
+
+
+def sequence(*parts: bytes) -> bytes:
+    """SEQUENCE of encoded values."""
+    return tlv(SEQUENCE, b"".join(parts))
+
+
+def integer(value: int) -> bytes:
+    """INTEGER that is not negative: the fewest octets that leave the sign bit clear (X.690 section 8.3)."""
+    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def bit_string(content: bytes) -> bytes:
+    """BIT STRING without unused bits."""
+    return tlv(BIT_STRING, b"\0" + content)
+
+
+def time(at: datetime) -> bytes:
+    """Time of RFC 5280 sections 4.1.2.5 and 5.1.2.4: UTCTime through 2049, GeneralizedTime from 2050. `at` is aware; a
+    fraction of a second is dropped."""
+    at = at.astimezone(UTC)
+    written = f"{at:%m%d%H%M%S}Z"
+    if at.year < 2050:
+        return tlv(UTC_TIME, f"{at.year % 100:02d}{written}".encode())
+    return tlv(GENERALIZED_TIME, f"{at.year:04d}{written}".encode())

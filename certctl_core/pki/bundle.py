@@ -1,0 +1,79 @@
+"""Certificates and keys in files: PEM chains (RFC 7468) and PKCS #12 (RFC 7292)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import mldsa
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+
+from certctl_core.errors import Invalid, Unreadable
+from certctl_core.pki import keys, reading
+from certctl_core.pki.keys import PrivateKey
+from certctl_core.pki.untrusted import capped, parsing
+
+MAX_PKCS12_BYTES: Final = 1024 * 1024
+
+
+def to_pem(*certificates: x509.Certificate) -> str:
+    """The certificates in PEM, in the order given: leaf first is what TLS servers want (RFC 8446 section 4.4.2)."""
+    return "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in certificates)
+
+
+def from_pem(pem: bytes | str) -> tuple[x509.Certificate, ...]:
+    """All certificates of a PEM text. Raises `TooLarge` and `Unreadable`."""
+    return reading.certificates(pem)
+
+
+def leaf_and_chain(
+    certificates: Sequence[x509.Certificate],
+) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
+    """The leaf and the chain above it in order, from certificates in any order.
+
+    The leaf is the one that none of the others was issued by. Raises `Unreadable` unless there is exactly one.
+    """
+    distinct = tuple(dict.fromkeys(certificates))
+    leafs = [
+        one
+        for one in distinct
+        if not any(
+            reading.is_issued_by(other, one) for other in distinct if other != one and other.issuer == one.subject
+        )
+    ]
+    if len(leafs) != 1:
+        raise Unreadable(f"the bundle has {len(leafs)} leaf certificates, not one")
+    return leafs[0], reading.chain_above(leafs[0], distinct)
+
+
+def to_pkcs12(
+    name: str,
+    certificate: x509.Certificate,
+    chain: Iterable[x509.Certificate] = (),
+    private_key: PrivateKey | None = None,
+    password: str = "",
+) -> bytes:
+    """PKCS #12 with AES-256 and PBES2 when there is a password, open otherwise. Raises `Invalid` when the key is not
+    the certificate's."""
+    if private_key is not None and not keys.same_key(private_key, certificate):
+        raise Invalid("the private key is not that of the certificate")
+    if isinstance(private_key, mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey):
+        raise Invalid("PKCS #12 files with ML-DSA keys are not written", hint="Use PEM.")
+    secret = password.encode()
+    encryption: serialization.KeySerializationEncryption = (
+        serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
+    )
+    return pkcs12.serialize_key_and_certificates(name.encode(), private_key, certificate, list(chain), encryption)
+
+
+def from_pkcs12(
+    data: bytes, password: str = ""
+) -> tuple[PrivateKey | None, x509.Certificate | None, tuple[x509.Certificate, ...]]:
+    """Key, its certificate, and the other certificates. Raises `TooLarge` and `Unreadable`, also for a wrong password,
+    and `Refused` for a weak key."""
+    raw = capped(data, "the PKCS #12 file", MAX_PKCS12_BYTES)
+    with parsing("the PKCS #12 file"):
+        loaded = pkcs12.load_pkcs12(raw, password.encode() or None)
+        private_key = None if loaded.key is None else keys.supported(loaded.key)
+        certificate = None if loaded.cert is None else loaded.cert.certificate
+        return private_key, certificate, tuple(one.certificate for one in loaded.additional_certs)

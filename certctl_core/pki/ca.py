@@ -1,0 +1,342 @@
+"""A certification authority: its own certificate, and the leafs it signs (RFC 5280).
+
+What a leaf contains, in this order:
+
+| extension        | critical              | content                                                                  |
+|------------------|-----------------------|--------------------------------------------------------------------------|
+| authorityKeyId   | no                    | the issuer's subjectKeyIdentifier                                        |
+| subjectKeyId     | no                    | RFC 7093 method 1: leftmost 160 bits of SHA-256 of the public key        |
+| basicConstraints | yes                   | cA FALSE: said, so that no verifier has to conclude it                   |
+| keyUsage         | yes                   | `usages.key_usage`                                                       |
+| extKeyUsage      | for timeStamping only | the plan's usages (RFC 3161 2.3 asks for critical)                       |
+| subjectAltName   | if subject is empty   | the plan's names                                                         |
+| cRLDistribution  | no                    | one DistributionPoint, its URLs being ways to the same CRL               |
+| authorityInfo    | no                    | OCSP responders, then where the issuer's certificate is                  |
+| tlsFeature       | no                    | status_request when the plan says must-staple (RFC 7633)                 |
+
+Signing is a function of the plan: with an RSA, ECDSA or Ed25519 authority the same plan gives the same bytes, so that
+doing it again after a crash gives the same certificate. ML-DSA signatures are hedged (see `signing`); there the same
+plan gives the same to-be-signed bytes.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from certctl_core.errors import FieldProblem, Invalid, Refused
+from certctl_core.pki import keys, names, serials, signing, usages
+from certctl_core.pki.keys import KeyKind, PrivateKey
+from certctl_core.pki.plan import LeafPlan
+from certctl_core.pki.untrusted import parsing
+
+MAX_CHAIN: Final = 8
+
+
+@frozen
+class Authority:
+    """A CA certificate with the certificates above it (nearest first, root last) and its private key.
+
+    Making one raises `Invalid` when the first certificate is not a CA that may sign certificates and CRLs, the key is
+    not its key, or the chain is not a chain.
+    """
+
+    chain: tuple[x509.Certificate, ...] = field()
+    private_key: PrivateKey = field(repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        problems = tuple(_problems(self.chain, self.private_key))
+        if problems:
+            raise Invalid(f"not a usable CA: {'; '.join(problems)}")
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return self.chain[0]
+
+    @property
+    def key_identifier(self) -> bytes:
+        """The subjectKeyIdentifier of the CA, to which everything it signs points."""
+        return key_identifier_of(self.certificate)
+
+    def require_valid(self, now: datetime) -> None:
+        """Raises `Invalid` unless every certificate of the chain is within its validity at `now`."""
+        for certificate in self.chain:
+            if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+                raise Invalid(
+                    f"the CA certificate {certificate.subject.rfc4514_string()!r} is valid from "
+                    f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+                    f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+                )
+
+
+def _problems(chain: tuple[x509.Certificate, ...], private_key: PrivateKey) -> Iterable[str]:
+    if not 1 <= len(chain) <= MAX_CHAIN:
+        yield f"the chain has {len(chain)} certificates"
+        return
+    with parsing("the CA certificate"):
+        if not keys.same_key(chain[0], private_key):
+            yield "the private key is not that of the certificate"
+        yield from _ca_problems(chain[0])
+        for child, parent in pairwise(chain):
+            try:
+                child.verify_directly_issued_by(parent)
+            except (ValueError, TypeError, InvalidSignature):
+                yield f"{child.subject.rfc4514_string()!r} was not issued by {parent.subject.rfc4514_string()!r}"
+
+
+def _ca_problems(certificate: x509.Certificate) -> Iterable[str]:
+    if not certificate.subject.rdns:
+        yield "the subject is empty"
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        constraints = x509.BasicConstraints(ca=False, path_length=None)
+    if not constraints.ca:
+        yield "the certificate is not a CA certificate (basicConstraints)"
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if not usage.key_cert_sign:
+        yield "the certificate may not sign certificates (keyUsage lacks keyCertSign)"
+
+
+# CA certificates
+
+
+def create_root(
+    common_name: str, kind: KeyKind, not_before: datetime, lifetime: timedelta, *, path_length: int | None = None
+) -> Authority:
+    """A self-signed root with a fresh key. Raises `Invalid` for a name or validity that X.509 has no room for."""
+    private_key = keys.generate(kind)
+    identifier = key_identifier(private_key.public_key())
+    name = _ca_subject(common_name)
+    builder = _ca_builder(name, private_key, not_before, lifetime, path_length)
+    builder = builder.issuer_name(name).add_extension(_authority_identifier(identifier), critical=False)
+    return Authority((_signed(builder, private_key),), private_key)
+
+
+def create_intermediate(
+    parent: Authority,
+    common_name: str,
+    kind: KeyKind,
+    not_before: datetime,
+    lifetime: timedelta,
+    *,
+    path_length: int | None = 0,
+) -> Authority:
+    """A CA under `parent` with a fresh key, valid no longer than its parent."""
+    private_key = keys.generate(kind)
+    lifetime = min(lifetime, parent.certificate.not_valid_after_utc - not_before)
+    builder = _ca_builder(_ca_subject(common_name), private_key, not_before, lifetime, path_length)
+    builder = builder.issuer_name(parent.certificate.subject)
+    builder = builder.add_extension(_authority_identifier(parent.key_identifier), critical=False)
+    return Authority((_signed(builder, parent.private_key), *parent.chain), private_key)
+
+
+def _ca_subject(common_name: str) -> x509.Name:
+    if not 1 <= len(common_name.strip()) <= names.MAX_COMMON_NAME:
+        raise Invalid.field("ca_common_name", f"must have 1 to {names.MAX_COMMON_NAME} characters")
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name.strip())])
+
+
+def _ca_builder(
+    name: x509.Name, private_key: PrivateKey, not_before: datetime, lifetime: timedelta, path_length: int | None
+) -> x509.CertificateBuilder:
+    """All but issuer and authorityKeyIdentifier. digitalSignature is there because the CA signs OCSP answers itself."""
+    starts = not_before.astimezone(UTC).replace(microsecond=0)
+    if lifetime <= timedelta(0) or starts.year + lifetime.days // 365 > 9990:
+        raise Invalid.field("lifetime", "must end after it begins and before the year 9999")
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    identifier = x509.SubjectKeyIdentifier(key_identifier(private_key.public_key()))
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .public_key(private_key.public_key())
+        .serial_number(serials.to_int(serials.new_serial()))
+        .not_valid_before(starts)
+        .not_valid_after((starts + lifetime).replace(microsecond=0))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
+    )
+
+
+def _signed(builder: x509.CertificateBuilder, private_key: PrivateKey) -> x509.Certificate:
+    deterministic = signing.deterministic(private_key)
+    return builder.sign(private_key, signing.hash_for(private_key), ecdsa_deterministic=deterministic)
+
+
+# Key identifiers
+
+
+def key_identifier(public_key: CertificatePublicKeyTypes) -> bytes:
+    """RFC 7093 section 2 method 1: the leftmost 160 bits of SHA-256 of the subjectPublicKey bits. As long as the SHA-1
+    of RFC 5280 section 4.2.1.2, without SHA-1."""
+    return hashlib.sha256(keys.subject_public_key(public_key)).digest()[:20]
+
+
+def key_identifier_of(certificate: x509.Certificate) -> bytes:
+    """The certificate's own subjectKeyIdentifier, computed when it has none."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return key_identifier(certificate.public_key())
+
+
+def _authority_identifier(identifier: bytes) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier(identifier, authority_cert_issuer=None, authority_cert_serial_number=None)
+
+
+# Leafs
+
+
+def sign_leaf(authority: Authority, plan: LeafPlan) -> x509.Certificate:
+    """The certificate that `plan` says.
+
+    Raises `Invalid` for a plan that no certificate can be made of, `Refused` for one that would outlive its issuer or
+    certify a weak key.
+    """
+    check_plan(plan, authority.certificate)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(names.subject(plan.common_name))
+        .issuer_name(authority.certificate.subject)
+        .public_key(plan.public_key)
+        .serial_number(serials.to_int(plan.serial_number))
+        .not_valid_before(plan.not_before)
+        .not_valid_after(plan.not_after)
+    )
+    for extension, critical in _leaf_extensions(plan, authority.key_identifier):
+        builder = builder.add_extension(extension, critical=critical)
+    return _signed(builder, authority.private_key)
+
+
+def _leaf_extensions(plan: LeafPlan, issuer_identifier: bytes) -> Iterable[tuple[x509.ExtensionType, bool]]:
+    yield _authority_identifier(issuer_identifier), False
+    yield x509.SubjectKeyIdentifier(key_identifier(plan.public_key)), False
+    yield x509.BasicConstraints(ca=False, path_length=None), True
+    yield usages.extension(usages.key_usage(plan.public_key, plan.ekus)), True
+    if plan.ekus:
+        yield x509.ExtendedKeyUsage([usages.oid_of(name) for name in plan.ekus]), "timeStamping" in plan.ekus
+    if plan.sans:
+        yield x509.SubjectAlternativeName(plan.sans), not names.subject(plan.common_name).rdns
+    if plan.crl_urls:
+        urls = [x509.UniformResourceIdentifier(url) for url in plan.crl_urls]
+        yield x509.CRLDistributionPoints([x509.DistributionPoint(urls, None, None, None)]), False
+    access = [(AuthorityInformationAccessOID.OCSP, url) for url in plan.ocsp_urls]
+    access += [(AuthorityInformationAccessOID.CA_ISSUERS, url) for url in plan.ca_issuers_urls]
+    if access:
+        yield (
+            x509.AuthorityInformationAccess(
+                [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in access]
+            ),
+            False,
+        )
+    if plan.must_staple:
+        yield x509.TLSFeature([x509.TLSFeatureType.status_request]), False
+
+
+def check_plan(plan: LeafPlan, issuer: x509.Certificate) -> None:
+    """Raises `Invalid` listing what no certificate can say, then `Refused` for what this issuer must not sign."""
+    problems = tuple(_plan_problems(plan))
+    if problems:
+        words = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+        raise Invalid(f"not a certificate that can be signed: {words}", fields=problems)
+    keys.require_sound(plan.public_key)
+    if plan.not_after > issuer.not_valid_after_utc:
+        reason = f"it would end after its issuer, which ends {issuer.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        raise Refused(f"the certificate is not signed: {reason}", reasons=[reason])
+    if keys.same_key(plan.public_key, issuer):
+        reason = "its key is the CA's own"
+        raise Refused(f"the certificate is not signed: {reason}", reasons=[reason])
+
+
+def _plan_problems(plan: LeafPlan) -> Iterable[FieldProblem]:
+    yield from _serial_problems(plan.serial_number)
+    yield from _validity_problems(plan.not_before, plan.not_after)
+    yield from _name_problems(plan)
+    for name in plan.ekus:
+        if name not in usages.EKUS:
+            yield FieldProblem("ekus", f"{name!r} is none of {', '.join(usages.EKUS)}")
+    if len(set(plan.ekus)) != len(plan.ekus):
+        yield FieldProblem("ekus", "names a usage twice")
+    if "timeStamping" in plan.ekus and len(plan.ekus) > 1:
+        yield FieldProblem("ekus", "timeStamping must be the only usage (RFC 3161 section 2.3)")
+    for label in ("crl_urls", "ocsp_urls", "ca_issuers_urls"):
+        for url in getattr(plan, label):
+            if not _is_http_url(url):
+                yield FieldProblem(label, f"{url!r} is not an http or https URL")
+
+
+def _serial_problems(serial_number: str) -> Iterable[FieldProblem]:
+    try:
+        if serials.canonical(serial_number) != serial_number:
+            yield FieldProblem("serial_number", "is not in canonical form")
+        if serials.to_int(serial_number) > serials.MAX_OURS:
+            yield FieldProblem("serial_number", "has more than 20 octets (RFC 5280 section 4.1.2.2)")
+    except Invalid as problem:
+        yield from problem.fields
+
+
+def _validity_problems(not_before: datetime, not_after: datetime) -> Iterable[FieldProblem]:
+    for label, at in (("not_before", not_before), ("not_after", not_after)):
+        if at.utcoffset() != timedelta(0):
+            yield FieldProblem(label, "is not aware UTC")
+            return
+        if at.microsecond:
+            yield FieldProblem(label, "has a fraction of a second (RFC 5280 section 4.1.2.5)")
+        if at.year < 1950:
+            yield FieldProblem(label, "is before 1950")
+    if not_after <= not_before:
+        yield FieldProblem("not_after", "is not after not_before")
+
+
+def _name_problems(plan: LeafPlan) -> Iterable[FieldProblem]:
+    found = [names.canonical(name) for name in plan.sans]
+    if len(set(found)) != len(found):
+        yield FieldProblem("sans", "holds a name twice")
+    if not plan.sans and not names.subject(plan.common_name).rdns:
+        yield FieldProblem("sans", "a certificate needs a name")
+    if not plan.sans and "serverAuth" in plan.ekus:
+        yield FieldProblem("sans", "a server's certificate needs a name in the SAN (RFC 9525 section 2)")
+    for index, name in enumerate(plan.sans):
+        try:
+            if names.canonical(names.general_name(names.text_of(name))) != names.canonical(name):
+                yield FieldProblem(f"sans[{index}]", f"{names.text_of(name)!r} is a name of another kind")
+        except Invalid as problem:
+            yield FieldProblem(f"sans[{index}]", problem.message)
+    if plan.common_name:
+        try:
+            first = names.canonical(names.common_name(plan.common_name))
+        except Invalid as problem:
+            yield from problem.fields
+            return
+        if plan.sans and first not in found:
+            yield FieldProblem("common_name", "is not among the SANs")
+
+
+def _is_http_url(url: str) -> bool:
+    if not url.startswith(("http://", "https://")):
+        return False
+    try:
+        return isinstance(names.general_name(url), x509.UniformResourceIdentifier)
+    except Invalid:
+        return False

@@ -1,0 +1,139 @@
+"""Certificate signing requests (RFC 2986): made, read as proof of possession, and compared with what was ordered."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
+
+from certctl_core.errors import Refused, Unreadable
+from certctl_core.pki import keys, names, signing
+from certctl_core.pki.keys import KeyFacts, PrivateKey
+from certctl_core.pki.untrusted import capped, is_pem, parsing
+
+MAX_CSR_BYTES: Final = 65536
+
+
+@frozen
+class CsrFacts:
+    """What a CSR asks for."""
+
+    common_name: str
+    sans: tuple[x509.GeneralName, ...]
+    key: KeyFacts
+
+
+def read(pem_or_der: bytes | str) -> x509.CertificateSigningRequest:
+    """One CSR with a sound key and a signature that verifies, which proves that the sender holds the private key.
+
+    Raises `TooLarge`, `Unreadable`, and `Refused` for a weak key.
+    """
+    data = capped(pem_or_der, "the CSR", MAX_CSR_BYTES)
+    with parsing("the CSR"):
+        if is_pem(data):
+            if data.count(b"-----BEGIN ") != 1:
+                raise Unreadable("the CSR is not alone in its PEM text")
+            csr = x509.load_pem_x509_csr(data)
+        else:
+            csr = x509.load_der_x509_csr(data)
+        # Parts are parsed when they are asked for; ask now, so that nothing raises later.
+        facts(csr)
+        tuple(csr.attributes)
+        keys.require_sound(csr.public_key())
+        if not csr.is_signature_valid:
+            raise Unreadable(
+                "the signature of the CSR does not verify",
+                hint="It must be made with the private key of the CSR and a hash of the SHA-2 family.",
+            )
+    return csr
+
+
+def build(private_key: PrivateKey, common_name: str, sans: Sequence[str]) -> x509.CertificateSigningRequest:
+    """A CSR for exactly these names, the common name among the SANs. Raises `Invalid`."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(names.subject(common_name))
+    wanted = names.names_of(common_name, sans)
+    if wanted:
+        builder = builder.add_extension(x509.SubjectAlternativeName(wanted), critical=False)
+    return builder.sign(
+        private_key, signing.hash_for(private_key), ecdsa_deterministic=signing.deterministic(private_key)
+    )
+
+
+def facts(csr: x509.CertificateSigningRequest) -> CsrFacts:
+    """Names and key. Raises `Unreadable` for a CSR that `read` has not seen and that is malformed."""
+    with parsing("the CSR"):
+        return CsrFacts(names.common_name_of(csr.subject), _sans(csr), keys.describe(csr.public_key()))
+
+
+def _sans(csr: x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
+    try:
+        return tuple(csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return ()
+
+
+# Comparing with the order
+
+
+def check_matches(csr: x509.CertificateSigningRequest, common_name: str, sans: Sequence[str]) -> None:
+    """Raises `Refused` listing every difference between the CSR and the order.
+
+    The subject is the common name and nothing else; the SANs are those ordered, of every type, none missing and none
+    more, except that the common name may be repeated among them; no other extension and no other attribute is asked
+    for. What is not compared here can not be smuggled in either: certificates are made from plans, never from CSRs.
+    """
+    reasons = (
+        *_subject_differences(csr.subject, common_name),
+        *_san_differences(csr, common_name, sans),
+        *_extras(csr),
+    )
+    if reasons:
+        raise Refused(
+            f"the CSR is not what was ordered: {'; '.join(reasons)}",
+            reasons=reasons,
+            hint="Make the CSR from the certificate's present common name and SANs.",
+        )
+
+
+def _subject_differences(subject: x509.Name, common_name: str) -> Iterable[str]:
+    common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    got = names.common_name_of(subject)
+    for attribute in subject:
+        if attribute.oid != NameOID.COMMON_NAME:
+            yield f"the subject has {attribute.rfc4514_attribute_name}, which was not ordered"
+    if len(common) > 1:
+        yield "the subject has more than one common name"
+    # A name that X.509 has no room for in the subject may be left out there.
+    may_be_absent = len(common_name) > names.MAX_COMMON_NAME
+    if got.lower() != common_name.lower() and not (may_be_absent and not common):
+        yield f"the common name is {got!r} and {common_name!r} was ordered"
+
+
+def _san_differences(csr: x509.CertificateSigningRequest, common_name: str, sans: Sequence[str]) -> Iterable[str]:
+    required = {names.canonical(name) for name in names.general_names(sans)}
+    permitted = {names.canonical(name) for name in names.names_of(common_name, sans)}
+    asked = {names.canonical(name) for name in _sans(csr)}
+    for name in sorted(required - asked):
+        yield f"the SAN {name} is missing"
+    for name in sorted(asked - permitted):
+        yield f"the SAN {name} was not ordered"
+    if not asked and len(common_name) > names.MAX_COMMON_NAME:
+        yield f"the SAN {common_name} is missing"
+
+
+def _extras(csr: x509.CertificateSigningRequest) -> Iterable[str]:
+    for extension in csr.extensions:
+        if extension.oid != ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
+            kind = type(extension.value).__name__
+            yield f"the extension {kind} ({extension.oid.dotted_string}) was not ordered"
+    for attribute in csr.attributes:
+        if attribute.oid != _EXTENSION_REQUEST:
+            yield f"the attribute {_ATTRIBUTES.get(attribute.oid, attribute.oid.dotted_string)} was not ordered"
+
+
+_EXTENSION_REQUEST: Final = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
+_ATTRIBUTES: Final = {
+    AttributeOID.CHALLENGE_PASSWORD: "challengePassword",
+    AttributeOID.UNSTRUCTURED_NAME: "unstructuredName",
+}

@@ -1,0 +1,198 @@
+"""Certificates read: from bytes, into facts, and back into the plan they could have been made from."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from certctl_core.errors import TooLarge, Unreadable
+from certctl_core.models.certificates import KeyUsageBit
+from certctl_core.pki import keys, names, serials, usages
+from certctl_core.pki.keys import KeyFacts
+from certctl_core.pki.plan import LeafPlan
+from certctl_core.pki.untrusted import capped, is_pem, parsing
+
+MAX_CERTIFICATE_BYTES: Final = 65536
+MAX_BUNDLE_BYTES: Final = 1024 * 1024
+MAX_BUNDLE_COUNT: Final = 500
+
+E = TypeVar("E", bound=x509.ExtensionType)
+
+
+@frozen(kw_only=True)
+class CertificateFacts:
+    """What a certificate says. Names are text (see `names.text_of`), `ekus` short names or dotted OIDs."""
+
+    serial_number: str
+    fingerprint_sha256: str
+    subject: str
+    issuer: str
+    common_name: str
+    sans: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    key: KeyFacts
+    is_ca: bool
+    path_length: int | None
+    key_usage: frozenset[KeyUsageBit]
+    ekus: tuple[str, ...]
+    must_staple: bool
+    subject_key_identifier: bytes | None
+    authority_key_identifier: bytes | None
+    crl_urls: tuple[str, ...]
+    ocsp_urls: tuple[str, ...]
+    ca_issuers_urls: tuple[str, ...]
+
+
+def certificate(data: bytes | str) -> x509.Certificate:
+    """One certificate in DER, or the first of a PEM text. Raises `TooLarge` and `Unreadable`."""
+    raw = capped(data, "the certificate", MAX_CERTIFICATE_BYTES)
+    with parsing("the certificate"):
+        return x509.load_pem_x509_certificate(raw) if is_pem(raw) else x509.load_der_x509_certificate(raw)
+
+
+def certificates(data: bytes | str, *, limit: int = MAX_BUNDLE_COUNT) -> tuple[x509.Certificate, ...]:
+    """All certificates of a PEM text in their order, or the one of DER. Raises `TooLarge` and `Unreadable`, also when
+    there is none."""
+    raw = capped(data, "the bundle", MAX_BUNDLE_BYTES)
+    if not is_pem(raw):
+        return (certificate(raw),)
+    if raw.count(b"-----BEGIN ") > limit:
+        raise TooLarge(f"the bundle has more than {limit} entries")
+    with parsing("the bundle"):
+        return tuple(x509.load_pem_x509_certificates(raw))
+
+
+def fingerprint(of: x509.Certificate) -> str:
+    """SHA-256 of the DER in lower-case hex."""
+    return of.fingerprint(hashes.SHA256()).hex()
+
+
+def facts(of: x509.Certificate) -> CertificateFacts:
+    """Raises `Unreadable` when a part that is asked for is malformed."""
+    with parsing("the certificate"):
+        serial = of.serial_number
+        if serial <= 0:
+            raise Unreadable("the certificate has a serial number that is not positive")
+        constraints = _find(of, x509.BasicConstraints)
+        subject_identifier = _find(of, x509.SubjectKeyIdentifier)
+        authority_identifier = _find(of, x509.AuthorityKeyIdentifier)
+        features = _find(of, x509.TLSFeature)
+        ekus = _find(of, x509.ExtendedKeyUsage)
+        sans = _find(of, x509.SubjectAlternativeName)
+        return CertificateFacts(
+            serial_number=serials.canonical(serial),
+            fingerprint_sha256=fingerprint(of),
+            subject=of.subject.rfc4514_string(),
+            issuer=of.issuer.rfc4514_string(),
+            common_name=names.common_name_of(of.subject),
+            sans=() if sans is None else tuple(names.text_of(name) for name in sans),
+            not_before=of.not_valid_before_utc,
+            not_after=of.not_valid_after_utc,
+            key=keys.describe(of.public_key()),
+            is_ca=constraints is not None and constraints.ca,
+            path_length=None if constraints is None else constraints.path_length,
+            key_usage=_key_usage(_find(of, x509.KeyUsage)),
+            ekus=() if ekus is None else tuple(usages.name_of(oid) for oid in ekus),
+            must_staple=features is not None and x509.TLSFeatureType.status_request in features,
+            subject_key_identifier=None if subject_identifier is None else subject_identifier.digest,
+            authority_key_identifier=None if authority_identifier is None else authority_identifier.key_identifier,
+            crl_urls=_crl_urls(_find(of, x509.CRLDistributionPoints)),
+            ocsp_urls=_access_urls(of, AuthorityInformationAccessOID.OCSP),
+            ca_issuers_urls=_access_urls(of, AuthorityInformationAccessOID.CA_ISSUERS),
+        )
+
+
+def general_names(of: x509.Certificate) -> tuple[x509.GeneralName, ...]:
+    """The SANs. Raises `Unreadable`."""
+    with parsing("the certificate"):
+        found = _find(of, x509.SubjectAlternativeName)
+        return () if found is None else tuple(found)
+
+
+def plan_of(of: x509.Certificate) -> LeafPlan:
+    """The plan whose certificate this could be, so that what a CA returns can be judged as what was asked of it was.
+
+    `plan_of(sign_leaf(authority, plan)) == plan` (with the plan's public key compared apart). Raises `Unreadable`.
+    """
+    known = facts(of)
+    return LeafPlan(
+        common_name=known.common_name,
+        sans=general_names(of),
+        public_key=of.public_key(),
+        serial_number=known.serial_number,
+        not_before=known.not_before,
+        not_after=known.not_after,
+        ekus=known.ekus,
+        must_staple=known.must_staple,
+        crl_urls=known.crl_urls,
+        ocsp_urls=known.ocsp_urls,
+        ca_issuers_urls=known.ca_issuers_urls,
+    )
+
+
+def is_issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Whether `parent`'s name and key are those that signed `child`. Nothing is said of validity or constraints."""
+    try:
+        with parsing("the certificate"):
+            child.verify_directly_issued_by(parent)
+    except (Unreadable, InvalidSignature):
+        return False
+    return True
+
+
+def chain_above(leaf: x509.Certificate, pool: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """The certificates of `pool` that lead from `leaf` upwards, nearest first, ending at a self-signed one or where
+    the pool has no issuer. Order and duplicates in the pool do not matter."""
+    chain: list[x509.Certificate] = []
+    below = leaf
+    left = [one for one in pool if one != leaf]
+    while below.issuer != below.subject:
+        above = next((one for one in left if one.subject == below.issuer and is_issued_by(below, one)), None)
+        if above is None:
+            break
+        chain.append(above)
+        left = [one for one in left if one != above]
+        below = above
+    return tuple(chain)
+
+
+def _find(of: x509.Certificate, kind: type[E]) -> E | None:
+    try:
+        return of.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _key_usage(usage: x509.KeyUsage | None) -> frozenset[KeyUsageBit]:
+    if usage is None:
+        return frozenset()
+    said = {
+        KeyUsageBit.DIGITAL_SIGNATURE: usage.digital_signature,
+        KeyUsageBit.CONTENT_COMMITMENT: usage.content_commitment,
+        KeyUsageBit.KEY_ENCIPHERMENT: usage.key_encipherment,
+        KeyUsageBit.KEY_AGREEMENT: usage.key_agreement,
+    }
+    return frozenset(bit for bit, there in said.items() if there)
+
+
+def _crl_urls(points: x509.CRLDistributionPoints | None) -> tuple[str, ...]:
+    return tuple(
+        name.value
+        for point in points or ()
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    )
+
+
+def _access_urls(of: x509.Certificate, method: x509.ObjectIdentifier) -> tuple[str, ...]:
+    return tuple(
+        one.access_location.value
+        for one in _find(of, x509.AuthorityInformationAccess) or ()
+        if one.access_method == method and isinstance(one.access_location, x509.UniformResourceIdentifier)
+    )
