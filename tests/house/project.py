@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ def files() -> tuple[Path, ...]:
     return tuple(sorted(path for path in found if not _NOT_OURS & set(path.parts)))
 
 
-def modules(*packages: str) -> Iterator[Path]:
+def modules(*packages: str) -> list[Path]:
     """The Python files of `packages` (all of ours by default), relative to the root."""
     wanted = packages or PACKAGES
-    return (path for path in files() if path.suffix == ".py" and path.parts[0] in wanted)
+    return [path for path in files() if path.suffix == ".py" and path.parts[0] in wanted]
 
 
 @cache
@@ -36,7 +36,7 @@ def tree(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_bytes(), filename=str(path))
 
 
-def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
+def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Full names of the modules that these nodes import."""
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -14,9 +14,10 @@ PICTURES = {".gz", ".ico", ".jpg", ".p12", ".png", ".der", ".woff2"}
 # Put together from pieces, so that this file does not find itself.
 MACHINE_PATHS = [f"/{root}/" for root in ("work", "root", "tmp", "Users")] + ["/" + r"home/\w+/"]
 REGISTRY_HOSTS = [
-    name.replace(" ", r"\.") for name in ("pypi org", "pythonhosted org", "npmjs org", "npmjs com", "docker io", "ghcr io")
+    name.replace(" ", r"\.")
+    for name in ("pypi org", "pythonhosted org", "npmjs org", "npmjs com", "docker io", "ghcr io")
 ]
-LOOSE_ENDS = ["NotImplemented" + "Error", "TO" + "DO", "FIX" + "ME", "XX" + "X", "work" + " in progress"]
+LOOSE_ENDS = ["raise NotImplemented" + "Error", "TO" + "DO", "FIX" + "ME", "XX" + "X", "work" + " in progress"]
 FORBIDDEN = {
     "a path of one machine": re.compile(rf"(?<![\w.}}$-])(?:{'|'.join(MACHINE_PATHS)})"),
     "the address of a package registry": re.compile("|".join(REGISTRY_HOSTS)),
