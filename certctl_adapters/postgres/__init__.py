@@ -1,0 +1,1 @@
+"""The store on PostgreSQL, and the PostgreSQL that certctl brings along."""
