@@ -1,5 +1,6 @@
 """Checks that every relative link in the project's Markdown leads to a file, and every #fragment to a heading."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def links(page: Path) -> Iterator[str]:
 def fragments(page: Path) -> set[str]:
     """The fragments that a page's headings answer to, by the rule that code forges use."""
     tokens = MARKDOWN.parse(page.read_text())
-    titles = (after.content for token, after in zip(tokens, tokens[1:], strict=False) if token.type == "heading_open")
+    titles = (after.content for token, after in itertools.pairwise(tokens) if token.type == "heading_open")
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 

@@ -23,4 +23,5 @@ revocations = crl.read(crl.sign_crl(authority, CrlPlan(1, now, now + timedelta(d
 print(revocations.public_bytes(Encoding.PEM).decode())
 
 leaf.verify_directly_issued_by(authority.certificate)
-assert crl.is_signed_by(revocations, authority.certificate) and crl.entry_of(revocations, serial) == revoked
+assert crl.is_signed_by(revocations, authority.certificate)
+assert crl.entry_of(revocations, serial) == revoked

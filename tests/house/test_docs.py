@@ -11,7 +11,7 @@ import pytest
 from tests.house.project import PACKAGES, ROOT, files
 
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^python3 -m pip install nox && (nox .*)$", README, re.M)
+COMMANDS = re.findall(r"^python3 -m pip install nox && (nox .*)$", README, re.MULTILINE)
 
 
 def test_the_readme_is_short() -> None:
@@ -23,7 +23,7 @@ def test_the_readme_gives_the_two_commands() -> None:
 
 
 def test_the_sessions_the_pages_name_exist() -> None:
-    sessions = set(re.findall(r"^@nox\.session\ndef (\w+)\(", (ROOT / "noxfile.py").read_text(), re.M))
+    sessions = set(re.findall(r"^@nox\.session\ndef (\w+)\(", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
     pages = [path for path in files() if path.suffix == ".md"]
     named = {name for page in pages for name in re.findall(r"nox -s (\w+)", (ROOT / page).read_text())}
     assert named <= sessions

@@ -58,7 +58,9 @@ def test_modules_are_named_after_what_they_hold() -> None:
 
 def test_every_test_states_something() -> None:
     """A test function asserts, expects an error, or calls something whose name says that it does."""
-    speaks = re.compile(r"^\s*assert\b|\braises\(|\bwarns\(|\bfail\(|\b(?:assert|expect|check|must|prove)\w*\(", re.M)
+    speaks = re.compile(
+        r"^\s*assert\b|\braises\(|\bwarns\(|\bfail\(|\b(?:assert|expect|check|must|prove)\w*\(", re.MULTILINE
+    )
     mute = [
         f"{path}::{node.name}"
         for path in files()
