@@ -203,13 +203,16 @@ class Deployments(Protocol):
     """What is installed and served where."""
 
     @abstractmethod
-    def of(self, certificate_id: CertificateId) -> Sequence[Deployment]: ...
+    def of(self, certificate_id: CertificateId) -> Sequence[Deployment]:
+        """One for each of the certificate's targets, in their order, blank where nothing is known yet."""
 
     @abstractmethod
-    def find(self, certificate_id: CertificateId, target_id: TargetId) -> Deployment | None: ...
+    def find(self, certificate_id: CertificateId, target_id: TargetId) -> Deployment | None:
+        """None when the target is not one of the certificate's."""
 
     @abstractmethod
-    def save(self, deployment: Deployment) -> None: ...
+    def save(self, deployment: Deployment) -> None:
+        """Remember it. What is reported about a target that has been taken from the certificate is dropped."""
 
 
 class Jobs(Table[Job], Protocol):
@@ -265,7 +268,7 @@ class Agents(Table[Agent], Protocol):
 
     @abstractmethod
     def count_by_status(self) -> Mapping[str, int]:
-        """Agents that are not retired, by status value."""
+        """Agents that are not retired, by status value, the control plane's own left out."""
 
 
 class JoinTokens(Table[JoinToken], Protocol):

@@ -1,0 +1,419 @@
+"""The kinds of rows a store keeps: keys, references, and what may be filtered and sorted by.
+
+Every store is built from these declarations, so that a fake refuses exactly what the database refuses. `constraint` of
+a `Unique` is the name of its index in `sql/`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final, Generic, TypeVar
+
+from attrs import field, frozen
+
+from certctl_core.errors import Duplicate, FieldProblem, InUse, Invalid
+from certctl_core.ids import AgentId, RenewalPolicyId
+from certctl_core.models.access import ApiKey, Session
+from certctl_core.models.agents import SENTINEL_AGENTS, Agent, JoinToken
+from certctl_core.models.catalog import (
+    CertificateProfile,
+    ConfiguredIssuer,
+    ConfiguredTarget,
+    Owner,
+    RenewalPolicy,
+    Team,
+)
+from certctl_core.models.certificates import (
+    CertificateStatus,
+    CertificateVersion,
+    IssuanceAttempt,
+    ManagedCertificate,
+    Revocation,
+)
+from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobType
+from certctl_core.models.records import AuditEvent, LoopState, Notification
+from certctl_core.ports.store import ApiCall, Query, StoredAuthority, StoredCrl
+
+F = TypeVar("F")
+
+
+class TransactionAborted(AssertionError):
+    """A use case went on after the store had refused a write. The database would have thrown the transaction away."""
+
+    def __init__(self) -> None:
+        super().__init__("the transaction was broken by a refused write; let the error leave the block")
+
+
+class OnDelete(Enum):
+    """What becomes of a row when the row it refers to is removed."""
+
+    RESTRICT = "restrict"
+    CASCADE = "cascade"
+    SET_NULL = "set null"
+
+
+@frozen
+class Reference:
+    """A field that holds the id (or a tuple of ids) of rows of another table."""
+
+    field: str
+    to: str
+    on_delete: OnDelete = OnDelete.RESTRICT
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+@frozen
+class Unique:
+    """Fields no two rows may agree in, among the rows for which `among` holds. None equals None."""
+
+    constraint: str
+    fields: tuple[str, ...]
+    among: Callable[[Any], bool] = _always
+
+    def key(self, fact: Any) -> tuple[Any, ...] | None:
+        """What must be unique about this fact, or None when the rule does not concern it."""
+        return tuple(getattr(fact, name) for name in self.fields) if self.among(fact) else None
+
+
+@frozen
+class Kind(Generic[F]):
+    """One kind of row. `columns` names the columns that are not called like their field.
+
+    `extra_filters` are filters on something that is not a field of the fact; each store knows how to answer them.
+    `sorts` maps what may be sorted by to the field it means.
+    """
+
+    table: str
+    noun: str
+    fact: type[F]
+    identity: str = "id"
+    columns: Mapping[str, str] = field(factory=dict)
+    uniques: tuple[Unique, ...] = ()
+    references: tuple[Reference, ...] = ()
+    filters: frozenset[str] = frozenset()
+    extra_filters: frozenset[str] = frozenset()
+    sorts: Mapping[str, str] = field(factory=dict)
+
+    def identify(self, fact: F) -> str:
+        return str(getattr(fact, self.identity))
+
+    def check(self, query: Query) -> None:
+        """Raises `Invalid` naming every field of `query` that cannot be filtered or sorted by."""
+        problems = [
+            FieldProblem(where.field, f"{self.noun}s cannot be filtered by this")
+            for where in query.where
+            if where.field not in self.filters | self.extra_filters
+        ]
+        if query.sort not in self.sorts:
+            problems.append(FieldProblem("sort", f"{self.noun}s cannot be sorted by {query.sort!r}"))
+        problems += [FieldProblem(n, "must not be negative") for n in ("limit", "offset") if getattr(query, n) < 0]
+        if problems:
+            possible = ", ".join(sorted(self.sorts))
+            raise Invalid("; ".join(p.message for p in problems), fields=problems, hint=f"Sort by one of: {possible}.")
+
+    def taken(self, unique: Unique, fact: F) -> Duplicate:
+        """The error for a fact whose key another row has."""
+        values = " and ".join(f"{name} {_shown(getattr(fact, name))}" for name in unique.fields)
+        return Duplicate(f"a {self.noun} with {values} exists already", hint=f"Choose another {unique.fields[-1]}.")
+
+    def taken_identity(self, fact: F) -> Duplicate:
+        return Duplicate(
+            f"a {self.noun} with {self.identity} {self.identify(fact)!r} exists already",
+            hint=f"Choose another {self.identity}.",
+        )
+
+    def dangling(self, name: str, value: object) -> Invalid:
+        """The error for a reference to nothing."""
+        return Invalid.field(name, f"refers to {value!r}, which does not exist")
+
+    def in_use(self, identity: str, counts: Mapping[str, int]) -> InUse:
+        """The error for removing a row that others refer to; `counts` by noun."""
+        users = ", ".join(f"{count} {noun}{'s' if count != 1 else ''}" for noun, count in sorted(counts.items()))
+        return InUse(
+            f"{self.noun} {identity!r} is still used by {users}",
+            counts=dict(counts),
+            hint=f"Point them at another {self.noun} first.",
+        )
+
+
+def _shown(value: object) -> str:
+    return repr(value.value if isinstance(value, Enum) else value)
+
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+def _sorts(*names: str, **meanings: str) -> dict[str, str]:
+    return {name: name for name in names} | meanings
+
+
+def _named(table: str, among: Callable[[Any], bool] = _always) -> Unique:
+    return Unique(f"{table}_name_key", ("name",), among)
+
+
+def _is_living(certificate: ManagedCertificate) -> bool:
+    return certificate.status is not CertificateStatus.ARCHIVED
+
+
+def _is_not_retired(fact: Agent | ConfiguredTarget) -> bool:
+    return fact.retired_at is None
+
+
+def _is_open_issuing(job: Job) -> bool:
+    return job.type in ISSUING and job.status in OPEN_JOB
+
+
+def _is_open_deployment(job: Job) -> bool:
+    return job.type is JobType.DEPLOYMENT and job.status in OPEN_JOB
+
+
+_CREATED: Final = ("created_at", "updated_at", "name")
+
+TEAMS: Final = Kind(
+    "teams",
+    "team",
+    Team,
+    uniques=(_named("teams"),),
+    filters=_names("id name created_at updated_at"),
+    sorts=_sorts(*_CREATED),
+)
+OWNERS: Final = Kind(
+    "owners",
+    "owner",
+    Owner,
+    references=(Reference("team_id", "teams"),),
+    filters=_names("id name email team_id created_at updated_at"),
+    sorts=_sorts(*_CREATED, "email"),
+)
+PROFILES: Final = Kind(
+    "certificate_profiles",
+    "profile",
+    CertificateProfile,
+    uniques=(_named("certificate_profiles"),),
+    filters=_names("id name enabled allow_short_lived created_at updated_at"),
+    sorts=_sorts(*_CREATED),
+)
+RENEWAL_POLICIES: Final = Kind(
+    "renewal_policies",
+    "renewal policy",
+    RenewalPolicy,
+    columns={"profile_id": "certificate_profile_id"},
+    uniques=(_named("renewal_policies"),),
+    references=(Reference("profile_id", "certificate_profiles"),),
+    filters=_names("id name auto_renew profile_id created_at updated_at"),
+    sorts=_sorts(*_CREATED),
+)
+AGENTS: Final = Kind(
+    "agents",
+    "agent",
+    Agent,
+    uniques=(_named("agents", _is_not_retired),),
+    filters=_names(
+        "id name hostname status os architecture version ip_address last_heartbeat_at registered_at retired_at"
+    ),
+    sorts=_sorts("registered_at", "name", "last_heartbeat_at", "status", created_at="registered_at"),
+)
+ISSUERS: Final = Kind(
+    "issuers",
+    "issuer",
+    ConfiguredIssuer,
+    columns={"sealed_config": "encrypted_config"},
+    uniques=(_named("issuers"),),
+    filters=_names("id name type enabled source created_at updated_at"),
+    sorts=_sorts(*_CREATED, "type"),
+)
+TARGETS: Final = Kind(
+    "deployment_targets",
+    "target",
+    ConfiguredTarget,
+    columns={"sealed_config": "encrypted_config"},
+    uniques=(Unique("deployment_targets_agent_id_name_key", ("agent_id", "name"), _is_not_retired),),
+    references=(Reference("agent_id", "agents"),),
+    filters=_names("id name type agent_id enabled source retired_at created_at updated_at"),
+    sorts=_sorts(*_CREATED, "type"),
+)
+CERTIFICATES: Final = Kind(
+    "managed_certificates",
+    "certificate",
+    ManagedCertificate,
+    columns={"profile_id": "certificate_profile_id"},
+    uniques=(_named("managed_certificates", _is_living),),
+    references=(
+        Reference("owner_id", "owners"),
+        Reference("team_id", "teams"),
+        Reference("issuer_id", "issuers"),
+        Reference("renewal_policy_id", "renewal_policies"),
+        Reference("profile_id", "certificate_profiles"),
+        Reference("target_ids", "deployment_targets"),
+    ),
+    filters=_names(
+        "id name common_name status environment source owner_id team_id issuer_id renewal_policy_id "
+        "profile_id expires_at renew_at created_at updated_at"
+    ),
+    extra_filters=_names("agent_id target_id"),
+    sorts=_sorts(*_CREATED, "expires_at", "common_name", "status", "environment"),
+)
+JOBS: Final = Kind(
+    "jobs",
+    "job",
+    Job,
+    uniques=(
+        Unique("jobs_open_issuing_key", ("certificate_id", "agent_id"), _is_open_issuing),
+        Unique("jobs_open_deployment_key", ("certificate_id", "target_id"), _is_open_deployment),
+    ),
+    references=(
+        Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),
+        Reference("target_id", "deployment_targets", OnDelete.SET_NULL),
+        Reference("agent_id", "agents"),
+        Reference("attempt_id", "issuance_attempts"),
+        Reference("version_id", "certificate_versions"),
+    ),
+    filters=_names(
+        "id type status certificate_id target_id agent_id requested_by scheduled_at completed_at created_at updated_at"
+    ),
+    sorts=_sorts("created_at", "updated_at", "scheduled_at"),
+)
+ATTEMPTS: Final = Kind(
+    "issuance_attempts",
+    "issuance attempt",
+    IssuanceAttempt,
+    columns={"csr": "csr_der"},
+    uniques=(Unique("issuance_attempts_generation_key", ("certificate_id", "generation")),),
+    references=(
+        Reference("certificate_id", "managed_certificates"),
+        Reference("job_id", "jobs", OnDelete.SET_NULL),
+        Reference("agent_id", "agents"),
+        Reference("issuer_id", "issuers"),
+    ),
+)
+VERSIONS: Final = Kind(
+    "certificate_versions",
+    "certificate version",
+    CertificateVersion,
+    columns={"certificate": "certificate_der", "csr": "csr_der"},
+    uniques=(
+        Unique("certificate_versions_generation_key", ("certificate_id", "generation")),
+        Unique("certificate_versions_serial_key", ("issuer_id", "serial_number")),
+        Unique("certificate_versions_fingerprint_key", ("fingerprint_sha256",)),
+    ),
+    references=(
+        Reference("certificate_id", "managed_certificates"),
+        Reference("attempt_id", "issuance_attempts"),
+        Reference("job_id", "jobs", OnDelete.SET_NULL),
+        Reference("agent_id", "agents"),
+        Reference("issuer_id", "issuers"),
+    ),
+)
+REVOCATIONS: Final = Kind(
+    "certificate_revocations",
+    "revocation",
+    Revocation,
+    uniques=(Unique("certificate_revocations_serial_key", ("issuer_id", "serial_number")),),
+    references=(Reference("certificate_id", "managed_certificates"), Reference("issuer_id", "issuers")),
+)
+NOTIFICATIONS: Final = Kind(
+    "notification_events",
+    "notification",
+    Notification,
+    references=(Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),),
+    filters=_names("id type status channel recipient certificate_id next_retry_at created_at"),
+    sorts=_sorts("created_at"),
+)
+API_KEYS: Final = Kind(
+    "api_keys",
+    "API key",
+    ApiKey,
+    uniques=(Unique("api_keys_key_hash_key", ("key_hash",)),),
+    references=(Reference("agent_id", "agents", OnDelete.CASCADE),),
+    filters=_names("id name role agent_id created_by created_at expires_at revoked_at"),
+    sorts=_sorts("created_at", "name"),
+)
+JOIN_TOKENS: Final = Kind(
+    "join_tokens",
+    "join token",
+    JoinToken,
+    uniques=(Unique("join_tokens_token_hash_key", ("token_hash",)),),
+    references=(Reference("used_by", "agents", OnDelete.CASCADE),),
+    filters=_names("id agent_name created_by created_at expires_at used_at used_by"),
+    sorts=_sorts("created_at", "expires_at"),
+)
+SESSIONS: Final = Kind(
+    "sessions",
+    "session",
+    Session,
+    identity="id_hash",
+    references=(Reference("api_key_id", "api_keys", OnDelete.CASCADE),),
+)
+AUTHORITIES: Final = Kind(
+    "certificate_authorities",
+    "certificate authority",
+    StoredAuthority,
+    columns={"chain": "chain_der"},
+    references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
+)
+CRLS: Final = Kind(
+    "crl_cache",
+    "CRL",
+    StoredCrl,
+    identity="issuer_id",
+    columns={"number": "crl_number", "der": "crl_der", "revocations": "revoked_count"},
+    references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
+)
+AUDIT_EVENTS: Final = Kind(
+    "audit_events",
+    "audit event",
+    AuditEvent,
+    filters=_names("id actor actor_type action resource_type resource_id request_id timestamp"),
+    sorts=_sorts("timestamp", created_at="timestamp"),
+)
+LOOPS: Final = Kind("scheduler_loops", "loop", LoopState, identity="name")
+API_CALLS: Final = Kind("api_calls", "API call", ApiCall)
+
+KINDS: Final[tuple[Kind[Any], ...]] = (
+    TEAMS,
+    OWNERS,
+    PROFILES,
+    RENEWAL_POLICIES,
+    AGENTS,
+    ISSUERS,
+    TARGETS,
+    CERTIFICATES,
+    JOBS,
+    ATTEMPTS,
+    VERSIONS,
+    REVOCATIONS,
+    NOTIFICATIONS,
+    API_KEYS,
+    JOIN_TOKENS,
+    SESSIONS,
+    AUTHORITIES,
+    CRLS,
+)
+"""Kinds that are referred to or refer to others."""
+
+
+def referrers(table: str) -> Iterable[tuple[Kind[Any], Reference]]:
+    """Who refers to rows of `table`, and how."""
+    return ((kind, reference) for kind in KINDS for reference in kind.references if reference.to == table)
+
+
+_SEEDED_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def seeded_policies() -> tuple[RenewalPolicy, ...]:
+    """The renewal policy every installation starts with, as `sql/` seeds it."""
+    return (
+        RenewalPolicy(id=RenewalPolicyId("rp-default"), name="Default", created_at=_SEEDED_AT, updated_at=_SEEDED_AT),
+    )
+
+
+def seeded_agents() -> tuple[Agent, ...]:
+    """The parts of the control plane that act as agents, as `sql/` seeds them. They send no heartbeats."""
+    return tuple(
+        Agent(id=AgentId(name), name=name, hostname="control-plane", registered_at=_SEEDED_AT)
+        for name in SENTINEL_AGENTS
+    )

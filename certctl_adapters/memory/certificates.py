@@ -1,0 +1,244 @@
+"""Certificates, their versions, attempts, revocations and deployments, and the CAs behind them, in memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import evolve
+
+from certctl_adapters.kinds import ATTEMPTS, AUTHORITIES, CERTIFICATES, CRLS, ISSUERS, REVOCATIONS, TARGETS, VERSIONS
+from certctl_adapters.memory.table import MemoryTable, by, is_due
+from certctl_adapters.memory.transaction import Transaction
+from certctl_core.errors import NotFound
+from certctl_core.ids import AgentId, CertificateId, IssuerId, TargetId, VersionId
+from certctl_core.models.catalog import ConfiguredTarget
+from certctl_core.models.certificates import (
+    AttemptStatus,
+    CertificateStatus,
+    CertificateVersion,
+    Deployment,
+    IssuanceAttempt,
+    ManagedCertificate,
+    Revocation,
+)
+from certctl_core.ports.store import (
+    Attempts,
+    Authorities,
+    Certificates,
+    Crls,
+    Deployments,
+    Page,
+    Revocations,
+    StoredAuthority,
+    StoredCrl,
+    Versions,
+)
+
+_DEPLOYMENTS = "certificate_target_mappings"
+_REVOCATION_COUNTS = "revocation_counts"
+_CRL_NUMBERS = "crl_numbers"
+_MAY_EXPIRE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStatus.FAILED)
+_IN_USE = (*_MAY_EXPIRE, CertificateStatus.RENEWAL_IN_PROGRESS)
+
+
+class MemoryCertificates(MemoryTable[ManagedCertificate], Certificates):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, CERTIFICATES)
+
+    def save(self, fact: ManagedCertificate) -> ManagedCertificate:
+        before = self.find(fact.id)
+        saved = super().save(fact)
+        for target_id in set(before.target_ids if before else ()) - set(saved.target_ids):
+            self._transaction.unset(_DEPLOYMENTS, (saved.id, target_id))
+        return saved
+
+    def due_for_renewal(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(lambda c: is_due(c.renew_at, now), by("renew_at", "id"), limit)
+
+    def due_for_expiry(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            lambda c: c.status in _MAY_EXPIRE and is_due(c.expires_at, now), by("expires_at", "id"), limit
+        )
+
+    def count_by_status(self) -> Mapping[CertificateStatus, int]:
+        found = Counter(c.status for c in self._rows.values())
+        return {status: found[status] for status in CertificateStatus}
+
+    def expiring_by_day(self, start: datetime, days: int) -> Sequence[tuple[datetime, int]]:
+        ends = (c.expires_at for c in self._rows.values() if c.status in _IN_USE and c.expires_at is not None)
+        found = Counter((end - start) // timedelta(days=1) for end in ends)
+        return [(start + timedelta(days=day), found[day]) for day in range(days)]
+
+    def _extra(self, fact: ManagedCertificate, name: str) -> Any:
+        if name == "target_id":
+            return fact.target_ids
+        targets = self._transaction.rows(TARGETS.table)
+        return tuple(targets[target].agent_id for target in fact.target_ids)
+
+
+class MemoryTargets(MemoryTable[ConfiguredTarget]):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, TARGETS)
+
+    def remove(self, identity: str) -> None:
+        # An archived certificate remembers its targets and never needs them again: it must not hold them for ever.
+        for certificate in list(self._transaction.rows(CERTIFICATES.table).values()):
+            if certificate.status is CertificateStatus.ARCHIVED and identity in certificate.target_ids:
+                left = tuple(target for target in certificate.target_ids if target != identity)
+                self._transaction.replace(CERTIFICATES, evolve(certificate, target_ids=left))
+        super().remove(identity)
+
+
+class MemoryVersions(Versions):
+    def __init__(self, transaction: Transaction) -> None:
+        self._table = MemoryTable(transaction, VERSIONS)
+
+    def add(self, version: CertificateVersion) -> None:
+        self._table.add(version)
+
+    def get(self, identity: VersionId) -> CertificateVersion:
+        return self._table.get(identity)
+
+    def page(self, certificate_id: CertificateId, limit: int, offset: int) -> Page[CertificateVersion]:
+        found = self._newest_first(certificate_id)
+        items = tuple(found[offset : offset + limit])
+        return Page(items, len(found), more=offset + limit < len(found))
+
+    def latest(self, certificate_id: CertificateId, agent_id: AgentId | None = None) -> CertificateVersion | None:
+        found = self._newest_first(certificate_id)
+        return next((version for version in found if agent_id in (None, version.agent_id)), None)
+
+    def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
+        newest: dict[AgentId | None, CertificateVersion] = {}
+        for version in self._newest_first(certificate_id):
+            newest.setdefault(version.agent_id, version)
+        return list(newest.values())
+
+    def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]:
+        return [version for version in self._newest_first(certificate_id) if version.not_after > now]
+
+    def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
+        wanted = (issuer_id, serial_number)
+        found = self._table.select(lambda v: (v.issuer_id, v.serial_number) == wanted, by("id"))
+        return found[0] if found else None
+
+    def _newest_first(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
+        return self._table.select(lambda v: v.certificate_id == certificate_id, by("generation"), newest=True)
+
+
+class MemoryAttempts(Attempts):
+    def __init__(self, transaction: Transaction) -> None:
+        self._table = MemoryTable(transaction, ATTEMPTS)
+
+    def add(self, attempt: IssuanceAttempt) -> None:
+        self._table.add(attempt)
+
+    def get(self, identity: str) -> IssuanceAttempt:
+        return self._table.get(identity)
+
+    def lock(self, identity: str) -> IssuanceAttempt:
+        return self._table.lock(identity)
+
+    def save(self, attempt: IssuanceAttempt) -> IssuanceAttempt:
+        return self._table.save(attempt)
+
+    def issued_since(self, certificate_id: CertificateId, since: datetime) -> int:
+        def counts(attempt: IssuanceAttempt) -> bool:
+            ended = attempt.finished_at
+            is_issued = attempt.status is AttemptStatus.ISSUED and ended is not None and ended > since
+            return is_issued and attempt.certificate_id == certificate_id
+
+        return len(self._table.select(counts, by("id")))
+
+
+class MemoryRevocations(Revocations):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._table = MemoryTable(transaction, REVOCATIONS)
+
+    def add(self, revocation: Revocation) -> None:
+        self._table.add(revocation)
+        self._transaction.set(_REVOCATION_COUNTS, revocation.issuer_id, self.count(revocation.issuer_id) + 1)
+
+    def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None:
+        wanted = (issuer_id, serial_number)
+        found = self._table.select(lambda r: (r.issuer_id, r.serial_number) == wanted, by("id"))
+        return found[0] if found else None
+
+    def of(self, certificate_id: CertificateId) -> Sequence[Revocation]:
+        return self._table.select(lambda r: r.certificate_id == certificate_id, by("revoked_at", "id"))
+
+    def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:
+        return iter(self._table.select(lambda r: r.issuer_id == issuer_id and r.not_after > now, by("serial_number")))
+
+    def count(self, issuer_id: IssuerId) -> int:
+        return int(self._transaction.rows(_REVOCATION_COUNTS).get(issuer_id, 0))
+
+
+class MemoryDeployments(Deployments):
+    """What is known about each pair; the pairs themselves are the certificates' `target_ids`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def of(self, certificate_id: CertificateId) -> Sequence[Deployment]:
+        return [self._known(certificate_id, target_id) for target_id in self._targets(certificate_id)]
+
+    def find(self, certificate_id: CertificateId, target_id: TargetId) -> Deployment | None:
+        is_mapped = target_id in self._targets(certificate_id)
+        return self._known(certificate_id, target_id) if is_mapped else None
+
+    def save(self, deployment: Deployment) -> None:
+        if deployment.target_id in self._targets(deployment.certificate_id):
+            self._transaction.set(_DEPLOYMENTS, (deployment.certificate_id, deployment.target_id), deployment)
+
+    def _targets(self, certificate_id: CertificateId) -> tuple[TargetId, ...]:
+        certificate = self._transaction.rows(CERTIFICATES.table).get(certificate_id)
+        return certificate.target_ids if certificate else ()
+
+    def _known(self, certificate_id: CertificateId, target_id: TargetId) -> Deployment:
+        blank = Deployment(certificate_id=certificate_id, target_id=target_id)
+        found: Deployment = self._transaction.rows(_DEPLOYMENTS).get((certificate_id, target_id), blank)
+        return found
+
+
+class MemoryAuthorities(Authorities):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._table = MemoryTable(transaction, AUTHORITIES)
+
+    def find(self, identity: str) -> StoredAuthority | None:
+        return self._table.find(identity)
+
+    def lock_or_add(self, authority: StoredAuthority) -> StoredAuthority:
+        if self.find(authority.id) is None:
+            self._table.add(authority)
+        return self._table.get(authority.id)
+
+    def any_sealed(self) -> bytes | None:
+        rows = self._transaction.rows
+        sealed = [authority.sealed_key for authority in rows(AUTHORITIES.table).values()]
+        sealed += [issuer.sealed_config for issuer in rows(ISSUERS.table).values()]
+        sealed += [target.sealed_config for target in rows(TARGETS.table).values()]
+        return next((value for value in sealed if value is not None), None)
+
+
+class MemoryCrls(Crls):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def find(self, issuer_id: IssuerId) -> StoredCrl | None:
+        return self._transaction.rows(CRLS.table).get(issuer_id)
+
+    def next_number(self, issuer_id: IssuerId) -> int:
+        if issuer_id not in self._transaction.rows(ISSUERS.table):
+            raise self._transaction.refuse(NotFound.of(ISSUERS.noun, issuer_id))
+        number = int(self._transaction.rows(_CRL_NUMBERS).get(issuer_id, 0)) + 1
+        self._transaction.set(_CRL_NUMBERS, issuer_id, number)
+        return number
+
+    def save(self, crl: StoredCrl) -> None:
+        kept = self.find(crl.issuer_id)
+        if kept is None or kept.number < crl.number:
+            self._transaction.replace(CRLS, crl)

@@ -1,0 +1,90 @@
+"""Jobs in memory."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from certctl_adapters.kinds import JOBS
+from certctl_adapters.memory.table import MemoryTable, by, is_due
+from certctl_adapters.memory.transaction import Transaction
+from certctl_core.ids import AgentId, CertificateId
+from certctl_core.lifecycle import job as life
+from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
+from certctl_core.ports.store import Jobs
+
+
+class MemoryJobs(MemoryTable[Job], Jobs):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, JOBS)
+
+    def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
+        def is_offered(job: Job) -> bool:
+            if job.agent_id != agent_id or job.type is not JobType.DEPLOYMENT:
+                return False
+            if job.status is JobStatus.PENDING:
+                return job.scheduled_at <= now
+            is_unacknowledged = job.status is JobStatus.RUNNING and job.acknowledged_at is None
+            return is_unacknowledged and is_due(job.lease_until, now)
+
+        due = self.select(is_offered, by("scheduled_at", "id"), limit)
+        free = [life.release(job, job.scheduled_at) if job.status is JobStatus.RUNNING else job for job in due]
+        return [self.save(life.claim(job, now, lease)) for job in free]
+
+    def awaiting_csr(self, agent_id: AgentId, now: datetime, limit: int) -> Sequence[Job]:
+        return self.select(
+            lambda job: (
+                job.agent_id == agent_id
+                and job.type in ISSUING
+                and job.status is JobStatus.AWAITING_CSR
+                and job.scheduled_at <= now
+            ),
+            by("scheduled_at", "id"),
+            limit,
+        )
+
+    def lock_issuing(self, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
+        def is_it(job: Job) -> bool:
+            is_open = job.type in ISSUING and job.status in OPEN_JOB
+            return is_open and (job.certificate_id, job.agent_id) == (certificate_id, agent_id)
+
+        found = self.select(is_it, by("id"))
+        return found[0] if found else None
+
+    def claim_issuing(self, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
+        due = self.select(
+            lambda job: job.type in ISSUING and job.status is JobStatus.PENDING and job.scheduled_at <= now,
+            by("scheduled_at", "id"),
+            limit,
+        )
+        return [self.save(life.claim(job, now, lease)) for job in due]
+
+    def due_releases(self, now: datetime, limit: int) -> Sequence[Job]:
+        return self.select(
+            lambda job: job.status is JobStatus.RUNNING and is_due(job.lease_until, now), by("lease_until", "id"), limit
+        )
+
+    def due_retries(self, now: datetime, limit: int) -> Sequence[Job]:
+        return self.select(
+            lambda job: job.status is JobStatus.FAILED and is_due(job.next_attempt_at, now),
+            by("next_attempt_at", "id"),
+            limit,
+        )
+
+    def due_timeouts(self, csr_before: datetime, approval_before: datetime, limit: int) -> Sequence[Job]:
+        def is_overdue(job: Job) -> bool:
+            if job.status is JobStatus.AWAITING_CSR:
+                return job.scheduled_at < csr_before
+            return job.status is JobStatus.AWAITING_APPROVAL and job.created_at < approval_before
+
+        return self.select(is_overdue, by("created_at", "id"), limit)
+
+    def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
+        def is_open(job: Job) -> bool:
+            will_retry = job.status is JobStatus.FAILED and job.next_attempt_at is not None
+            return job.certificate_id == certificate_id and (job.status in OPEN_JOB or will_retry)
+
+        return self.select(is_open, by("created_at", "id"))
+
+    def count_by_status(self) -> Mapping[JobStatus, int]:
+        found = Counter(job.status for job in self._rows.values())
+        return {status: found[status] for status in JobStatus}

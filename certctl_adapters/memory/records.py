@@ -1,0 +1,109 @@
+"""The audit trail, the scheduler's loops and the record of API calls, in memory."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from attrs import evolve
+
+from certctl_adapters.kinds import AUDIT_EVENTS, LOOPS
+from certctl_adapters.memory.table import page_of
+from certctl_adapters.memory.transaction import Transaction
+from certctl_adapters.records import as_audit_event
+from certctl_core.errors import NotFound
+from certctl_core.models.records import AuditEvent, LoopOutcome, LoopState
+from certctl_core.ports.store import ApiCall, ApiCalls, AuditTrail, Loops, Page, Query
+
+_CALLS = "api_calls"
+
+
+class MemoryAuditTrail(AuditTrail):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def add(self, *events: AuditEvent) -> None:
+        for event in events:
+            self._transaction.insert(AUDIT_EVENTS, event)
+
+    def get(self, identity: str) -> AuditEvent:
+        found: AuditEvent | None = self._transaction.rows(AUDIT_EVENTS.table).get(identity)
+        if found is None:
+            raise NotFound.of(AUDIT_EVENTS.noun, identity)
+        return found
+
+    def page(self, query: Query) -> Page[AuditEvent]:
+        AUDIT_EVENTS.check(query)
+        return page_of(self._transaction.rows(AUDIT_EVENTS.table).values(), AUDIT_EVENTS, query)
+
+
+class MemoryApiCalls(ApiCalls):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def add(self, calls: Sequence[ApiCall]) -> None:
+        for call in calls:
+            event = as_audit_event(call)
+            self._transaction.set(_CALLS, event.id, event)
+
+    def page(self, query: Query) -> Page[AuditEvent]:
+        AUDIT_EVENTS.check(query)
+        return page_of(self._transaction.rows(_CALLS).values(), AUDIT_EVENTS, query)
+
+    def keep_since(self, cutoff: datetime, now: datetime) -> None:
+        del now  # there are no partitions to make
+        start = cutoff.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        rows = self._transaction.rows(_CALLS)
+        for key in [key for key, event in rows.items() if event.timestamp < start]:
+            self._transaction.unset(_CALLS, key)
+
+
+class MemoryLoops(Loops):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def ensure(self, name: str, interval: timedelta, now: datetime) -> None:
+        known = self._find(name)
+        if known is None:
+            self._put(LoopState(name=name, interval=interval, next_run_at=now))
+        elif known.interval != interval:
+            self._put(evolve(known, interval=interval, next_run_at=min(known.next_run_at, now + interval)))
+
+    def claim_due(self, now: datetime, names: Sequence[str]) -> Sequence[str]:
+        due = [loop for loop in self.all() if loop.name in names and loop.next_run_at <= now]
+        for loop in due:
+            self._put(evolve(loop, next_run_at=now + loop.interval))
+        return [loop.name for loop in due]
+
+    def started(self, name: str, worker: str, at: datetime) -> None:
+        loop = self._get(name)
+        self._put(
+            evolve(loop, last_started_at=at, last_outcome=LoopOutcome.RUNNING, last_worker=worker, runs=loop.runs + 1)
+        )
+
+    def finished(self, name: str, at: datetime, took: timedelta, items: int, error: str) -> None:
+        loop = self._get(name)
+        self._put(
+            evolve(
+                loop,
+                last_finished_at=at,
+                last_duration=took,
+                last_items=items,
+                last_error=error,
+                last_outcome=LoopOutcome.FAILED if error else LoopOutcome.SUCCESS,
+                failures=loop.failures + bool(error),
+            )
+        )
+
+    def all(self) -> Sequence[LoopState]:
+        return sorted(self._transaction.rows(LOOPS.table).values(), key=lambda loop: str(loop.name))
+
+    def _find(self, name: str) -> LoopState | None:
+        return self._transaction.rows(LOOPS.table).get(name)
+
+    def _get(self, name: str) -> LoopState:
+        found = self._find(name)
+        if found is None:
+            raise NotFound.of(LOOPS.noun, name)
+        return found
+
+    def _put(self, loop: LoopState) -> None:
+        self._transaction.set(LOOPS.table, loop.name, loop)

@@ -1,0 +1,130 @@
+"""Rows of one kind, by id, in memory."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from certctl_adapters.kinds import Kind
+from certctl_adapters.memory.transaction import Transaction
+from certctl_core.errors import NotFound, StaleWrite
+from certctl_core.ports.store import Is, Page, Query, Table, Where
+
+F = TypeVar("F")
+
+
+class MemoryTable(Table[F]):
+    """The whole of `Table` for any kind."""
+
+    def __init__(self, transaction: Transaction, kind: Kind[F]) -> None:
+        self._transaction = transaction
+        self._kind = kind
+
+    @property
+    def _rows(self) -> Mapping[str, F]:
+        return self._transaction.rows(self._kind.table)
+
+    def find(self, identity: str) -> F | None:
+        return self._rows.get(identity)
+
+    def get(self, identity: str) -> F:
+        found = self.find(identity)
+        if found is None:
+            raise NotFound.of(self._kind.noun, identity)
+        return found
+
+    def lock(self, identity: str) -> F:
+        return self.get(identity)
+
+    def many(self, identities: Iterable[str]) -> Mapping[str, F]:
+        rows = self._rows
+        return {identity: rows[identity] for identity in identities if identity in rows}
+
+    def add(self, fact: F) -> None:
+        self._transaction.insert(self._kind, fact)
+
+    def save(self, fact: F) -> F:
+        changed: Any = fact
+        stored: Any = self.get(self._kind.identify(fact))
+        if stored.revision != changed.revision:
+            raise StaleWrite(
+                f"{self._kind.noun} {changed.id!r} was changed by somebody else meanwhile",
+                hint="Read it again and repeat the change.",
+            )
+        written: F = evolve(changed, revision=changed.revision + 1)
+        self._transaction.replace(self._kind, written)
+        return written
+
+    def remove(self, identity: str) -> None:
+        self._transaction.delete(self._kind, identity)
+
+    def page(self, query: Query) -> Page[F]:
+        self._kind.check(query)
+        return page_of(self._rows.values(), self._kind, query, self._extra)
+
+    def _extra(self, fact: F, name: str) -> Any:
+        """What a filter that is no field of the fact compares with; a tuple means any of its values."""
+        return getattr(fact, name)
+
+    def select(
+        self, choose: Callable[[F], bool], order: Callable[[F], Any], limit: int | None = None, *, newest: bool = False
+    ) -> Sequence[F]:
+        """The rows that `choose` takes, in order."""
+        return sorted(filter(choose, self._rows.values()), key=order, reverse=newest)[:limit]
+
+
+def page_of(facts: Iterable[F], kind: Kind[F], query: Query, extra: Callable[[F, str], Any] | None = None) -> Page[F]:
+    """The page of `facts` that `query` asks for."""
+    meaning = kind.sorts[query.sort]
+
+    def value(fact: F, where: Where) -> Any:
+        if where.field in kind.extra_filters and extra is not None:
+            return extra(fact, where.field)
+        return getattr(fact, where.field)
+
+    def place(fact: F) -> tuple[Any, str]:
+        return _sortable(getattr(fact, meaning)), kind.identify(fact)
+
+    found = [fact for fact in facts if all(_holds(where, value(fact, where)) for where in query.where)]
+    found.sort(key=place, reverse=query.descending)
+    total = len(found) if query.count else 0
+    if query.after is not None:
+        last = (_sortable(query.after[0]), query.after[1])
+        found = [fact for fact in found if (place(fact) < last if query.descending else place(fact) > last)]
+    else:
+        found = found[query.offset :]
+    return Page(tuple(found[: query.limit]), total, more=len(found) > query.limit)
+
+
+def _holds(where: Where, value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(_holds(where, one) for one in value)
+    match where.how:
+        case Is.EQUAL:
+            return bool(value == where.value)
+        case Is.ONE_OF:
+            return value in tuple(where.value)
+        case Is.BEFORE:
+            return value is not None and _plain(value) < _plain(where.value)
+        case Is.AFTER:
+            return value is not None and _plain(value) > _plain(where.value)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _sortable(value: Any) -> tuple[bool, Any]:
+    """A key that puts None after everything else, whichever type everything else has."""
+    return (True, 0) if value is None else (False, _plain(value))
+
+
+def by(*names: str) -> Callable[[Any], tuple[Any, ...]]:
+    """A sort key of several fields, None last in each."""
+    return lambda fact: tuple(_sortable(getattr(fact, name)) for name in names)
+
+
+def is_due(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
