@@ -186,21 +186,34 @@ def text_of(name: x509.GeneralName) -> str:
     return f"other:{name!r}"
 
 
-def canonical(name: x509.GeneralName) -> str:
-    """A text that two names share exactly when they are the same name (RFC 5280 section 7): DNS names and the domain of
-    an e-mail address without case, scheme and host of a URI without case, IP addresses by value."""
+def canonical_text(name: x509.GeneralName) -> str:
+    """The one spelling of a name (RFC 5280 section 7): DNS names and the domain of an e-mail address in lower case, as
+    scheme and host of a URI; IP addresses as `ipaddress` writes them."""
     text = text_of(name)
     if isinstance(name, x509.DNSName):
-        return f"dns:{text.lower()}"
+        return text.lower()
     if isinstance(name, x509.RFC822Name):
-        local, _, domain = text.rpartition("@")
-        return f"email:{local}@{domain.lower()}"
+        local, at, domain = text.rpartition("@")
+        return f"{local}{at}{domain.lower()}"
     if isinstance(name, x509.UniformResourceIdentifier):
         scheme, separator, rest = text.partition("://")
         authority, slash, path = rest.partition("/")
         userinfo, at, host = authority.rpartition("@")
-        return f"uri:{scheme.lower()}{separator}{userinfo}{at}{host.lower()}{slash}{path}"
-    return f"ip:{text}" if isinstance(name, x509.IPAddress) else text
+        return f"{scheme.lower()}{separator}{userinfo}{at}{host.lower()}{slash}{path}"
+    return text
+
+
+_KINDS: Final[dict[type[x509.GeneralName], str]] = {
+    x509.DNSName: "DNS name",
+    x509.IPAddress: "IP address",
+    x509.RFC822Name: "e-mail address",
+    x509.UniformResourceIdentifier: "URI",
+}
+
+
+def canonical(name: x509.GeneralName) -> str:
+    """Kind and spelling: a text that two names share exactly when they are the same name."""
+    return f"{_KINDS.get(type(name), 'other name')} {canonical_text(name)}"
 
 
 def same_names(a: Iterable[x509.GeneralName], b: Iterable[x509.GeneralName]) -> bool:

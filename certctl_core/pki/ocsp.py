@@ -119,9 +119,9 @@ def sign_response(authority: Authority, question: OcspQuestion, answer: OcspAnsw
             serial_number=serials.to_int(question.serial_number),
             algorithm=question.hash_algorithm,
             cert_status=status,
-            this_update=answer.this_update,
-            next_update=answer.next_update,
-            revocation_time=answer.revoked_at,
+            this_update=answer.this_update.replace(microsecond=0),
+            next_update=answer.next_update.replace(microsecond=0),
+            revocation_time=None if answer.revoked_at is None else answer.revoked_at.replace(microsecond=0),
             revocation_reason=reason_flag,
         )
         .responder_id(ocsp.OCSPResponderEncoding.HASH, authority.certificate)

@@ -1,0 +1,1 @@
+"""Judgements: pure functions of facts and the present time."""
