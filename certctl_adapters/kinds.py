@@ -254,7 +254,7 @@ CERTIFICATES: Final = Kind(
         "id name common_name status environment source owner_id team_id issuer_id renewal_policy_id "
         "profile_id expires_at renew_at created_at updated_at"
     ),
-    extra_filters=_names("agent_id target_id"),
+    extra_filters=_names("agent_id target_id names"),
     sorts=_sorts(*_CREATED, "expires_at", "common_name", "status", "environment"),
 )
 JOBS: Final = Kind(

@@ -73,6 +73,8 @@ class MemoryCertificates(MemoryTable[ManagedCertificate], Certificates):
     def _extra(self, fact: ManagedCertificate, name: str) -> Any:
         if name == "target_id":
             return fact.target_ids
+        if name == "names":
+            return fact.name, fact.common_name
         targets = self._transaction.rows(TARGETS.table)
         return tuple(targets[target].agent_id for target in fact.target_ids)
 

@@ -110,6 +110,8 @@ def _holds(where: Where, value: Any) -> bool:
             return value is not None and _plain(value) < _plain(where.value)
         case Is.AFTER:
             return value is not None and _plain(value) > _plain(where.value)
+        case Is.CONTAINS:
+            return value is not None and str(where.value).casefold() in str(value).casefold()
 
 
 def _plain(value: Any) -> Any:

@@ -40,12 +40,13 @@ F = TypeVar("F")
 
 
 class Is(Enum):
-    """How a filter compares."""
+    """How a filter compares. `CONTAINS` looks for text inside of text, whatever the case."""
 
     EQUAL = "="
     BEFORE = "<"
     AFTER = ">"
     ONE_OF = "in"
+    CONTAINS = "contains"
 
 
 @frozen
@@ -115,6 +116,9 @@ class Table(Protocol[F]):
 
 
 class Certificates(Table[ManagedCertificate], Protocol):
+    """Beside the fields, a query may ask for `target_id`, `agent_id` and, with `CONTAINS`, for `names`: what people look
+    for, the name and the common name."""
+
     @abstractmethod
     def due_for_renewal(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
         """`renew_at <= now`, oldest first, locked, skipping those that others hold."""
