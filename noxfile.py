@@ -89,9 +89,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Regenerate docs/reference and fail if it was stale; check the links of every page. `-- --write` only writes."""
+    """Is docs/reference what the code says, and does every link lead somewhere? `-- --write` writes the reference."""
     install(session, "docs")
-    session.run("python", "docs/generate.py", *(session.posargs or ["--check"]))
+    session.run("python", "docs/generate.py", *([] if "--write" in session.posargs else ["--check"]))
     session.run("python", "docs/links.py")
 
 
