@@ -1,12 +1,14 @@
 """Identifiers: opaque text with a readable prefix.
 
-A minted id sorts by time of creation (48 bits of milliseconds, then 80 random bits, in Crockford's base 32, the layout
-of a ULID), so that rows created together lie together in an index. Ids chosen by clients are accepted as they are,
+A minted id sorts by time of creation (48 bits of milliseconds, then 80 bits that begin random and count up within one
+millisecond, in Crockford's base 32: the layout of a monotonic ULID), so that rows created together lie together in an
+index and events of one transaction keep their order. Ids chosen by clients are accepted as they are,
 within `CLIENT_ID`; nothing but the store's key ever depends on what an id looks like.
 """
 
 import re
 import secrets
+import threading
 from datetime import datetime
 from typing import Final, NewType
 
@@ -35,6 +37,21 @@ _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def mint(prefix: str, at: datetime) -> str:
     """A fresh id such as `cert-01jd3...`, sortable by `at` (aware UTC)."""
-    number = (int(at.timestamp() * 1000) << 80) | secrets.randbits(80)
+    number = _number(int(at.timestamp() * 1000))
     digits = (_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
     return f"{prefix}-{''.join(digits)}"
+
+
+class _Last:
+    """The number minted last, so that the next one of the same millisecond follows it."""
+
+    lock = threading.Lock()
+    number = 0
+
+
+def _number(millisecond: int) -> int:
+    # The top random bit starts at zero: counting up from there cannot run into the next millisecond.
+    fresh = (millisecond << 80) | secrets.randbits(79)
+    with _Last.lock:
+        _Last.number = _Last.number + 1 if _Last.number >> 80 == millisecond else fresh
+        return _Last.number

@@ -9,7 +9,7 @@ transaction is open.
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 from cryptography import x509
@@ -52,6 +52,7 @@ class Issuer(Protocol):
     def issue(self, request: IssueRequest) -> Issued | Ordered: ...
 
 
+@runtime_checkable
 class Polls(Protocol):
     """Answers for an order it took earlier. Idempotent."""
 
@@ -59,6 +60,7 @@ class Polls(Protocol):
     def poll(self, order_id: str) -> Issued | Ordered: ...
 
 
+@runtime_checkable
 class Revokes(Protocol):
     """Tells the CA that a certificate is revoked. Idempotent: revoking twice is revoking."""
 
@@ -66,6 +68,7 @@ class Revokes(Protocol):
     def revoke(self, certificate: x509.Certificate, reason: RevocationReason, at: datetime) -> None: ...
 
 
+@runtime_checkable
 class ShowsChain(Protocol):
     """Shows the certificates its leafs are verified with, nearest first, the root last."""
 
@@ -73,6 +76,7 @@ class ShowsChain(Protocol):
     def chain(self) -> Sequence[x509.Certificate]: ...
 
 
+@runtime_checkable
 class SignsCrls(Protocol):
     """Signs a CRL from our own revocation records (RFC 5280 section 5). Returns DER."""
 
@@ -80,6 +84,7 @@ class SignsCrls(Protocol):
     def sign_crl(self, plan: CrlPlan) -> bytes: ...
 
 
+@runtime_checkable
 class AnswersOcsp(Protocol):
     """Signs an OCSP response from our own records (RFC 6960). Returns DER."""
 

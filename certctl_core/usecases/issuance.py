@@ -17,6 +17,7 @@ again and is told that its certificate is there.
 """
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from attrs import evolve, frozen
@@ -272,7 +273,8 @@ def _check(answer: Issued, order: _Order) -> None:
         reasons.append("the certificate is for other names than those ordered")
     if seen.not_after <= order.attempt.not_before:
         reasons.append("the certificate has already expired")
-    reasons.extend(reading.chain_problems(answer.certificate, answer.chain))
+    if not all(reading.is_issued_by(child, parent) for child, parent in pairwise((answer.certificate, *answer.chain))):
+        reasons.append("the certificates above it are not its chain")
     if reasons:
         raise Refused("the CA returned a certificate that was not ordered", reasons=reasons)
 

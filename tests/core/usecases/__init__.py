@@ -1,0 +1,1 @@
+"""The use cases over the in-memory store and a CA of the tests."""

@@ -1,0 +1,260 @@
+"""The one issuing door: what gets through, what does not, and that nothing is issued twice."""
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from certctl_core.errors import Conflict, Forbidden, Gone, Refused, UpstreamRejected, UpstreamUnavailable
+from certctl_core.models.certificates import AttemptStatus, CertificateStatus
+from certctl_core.models.jobs import JobStatus, JobType
+from certctl_core.pki import ca, csr, keys
+from certctl_core.pki.keys import KeyKind
+from certctl_core.ports.issuer import Issued, IssueRequest, Ordered
+from certctl_core.usecases import agents, issuance, jobs, renewal
+from tests.core.usecases.world import ADMIN, World, as_agent
+
+
+class Crash(BaseException):
+    """Stops a use case where a tripwire stands, as kill -9 would."""
+
+
+def crash_at(world: World, point: str) -> None:
+    def trip(reached: str, /) -> None:
+        if reached == point:
+            raise Crash(point)
+
+    world.ports = evolve(world.ports, tripwire=trip)
+
+
+def calm(world: World) -> None:
+    world.ports = evolve(world.ports, tripwire=lambda _point, /: None)
+
+
+def test_a_submitted_csr_becomes_an_active_certificate_with_a_deployment_for_each_target(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent, "a"), world.target(agent, "b"))
+
+    submitted = world.issued(certificate, agent)
+
+    assert submitted.job.status is JobStatus.COMPLETED
+    assert submitted.version is not None
+    assert submitted.version.certificate.public_key() == world.csr(certificate).public_key()
+    now_is = world.now_is(certificate)
+    assert now_is.status is CertificateStatus.ACTIVE
+    assert now_is.expires_at == submitted.version.not_after
+    assert now_is.renew_at is not None
+    assert world.clock.now() < now_is.renew_at < submitted.version.not_after
+    deployments = [job for job in world.jobs(JobStatus.PENDING) if job.type is JobType.DEPLOYMENT]
+    assert {job.target_id for job in deployments} == set(certificate.target_ids)
+    assert {"csr_submitted", "renewal_job_completed", "deployment_jobs_created"} <= set(world.actions())
+
+
+def test_each_key_holder_gets_a_certificate_for_a_key_of_its_own(world: World) -> None:
+    first, second = world.agent("one"), world.agent("two")
+    certificate = world.certificate(world.target(first), world.target(second))
+
+    opened = renewal.renew(world.ports, ADMIN, certificate.id)
+    assert {job.agent_id for job in opened} == {first.id, second.id}
+    world.submit(certificate, first, "key one")
+    assert world.now_is(certificate).status is CertificateStatus.RENEWAL_IN_PROGRESS
+    world.submit(certificate, second, "key two")
+
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+    with world.ports.work() as work:
+        held = work.versions.latest_per_holder(certificate.id)
+    assert {version.agent_id for version in held} == {first.id, second.id}
+    assert len({version.serial_number for version in held}) == 2
+
+
+@pytest.mark.parametrize("point", ["issue:1", "issue:2"])
+def test_a_crash_before_recording_is_made_good_with_the_same_certificate(world: World, point: str) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    crash_at(world, point)
+    with pytest.raises(Crash):
+        world.submit(certificate, agent)
+    calm(world)
+
+    world.clock.advance(issuance.LEASE + timedelta(seconds=1))
+    assert jobs.release_lapsed(world.ports) == 1
+    assert issuance.process_due(world.ports) == 1
+
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+    with world.ports.work() as work:
+        versions = work.versions.page(certificate.id, 10, 0).items
+    assert len(versions) == 1
+    signed = {ca.sign_leaf(world.ca.authority, request.plan) for request in world.ca.requests}
+    assert signed == {versions[0].certificate}, "every call of the CA asked for one and the same certificate"
+
+
+def test_a_crash_after_recording_is_answered_with_what_was_issued(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    crash_at(world, "record:1")
+    with pytest.raises(Crash):
+        world.submit(certificate, agent)
+    calm(world)
+
+    again = world.submit(certificate, agent)
+
+    assert again.version is not None
+    assert len(world.ca.requests) == 1
+
+
+def test_a_csr_made_again_for_the_same_key_while_the_first_is_under_way_is_accepted(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    crash_at(world, "issue:1")
+    with pytest.raises(Crash):
+        world.submit(certificate, agent)
+    calm(world)
+
+    assert world.submit(certificate, agent).version is None
+    with pytest.raises(Conflict):
+        world.submit(certificate, agent, "another key")
+
+
+def test_a_csr_that_is_not_what_was_ordered_is_refused_and_the_job_still_waits(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    (job,) = renewal.renew(world.ports, ADMIN, certificate.id)
+    greedy = csr.build(keys.generate(KeyKind.ECDSA_P256), certificate.common_name, ("*.bank.example",))
+
+    with pytest.raises(Refused, match=r"bank\.example") as refusal:
+        issuance.submit_csr(
+            world.ports,
+            as_agent(agent),
+            issuance.SubmitCsr(agent_id=agent.id, certificate_id=certificate.id, csr=greedy),
+        )
+
+    assert refusal.value.reasons
+    assert jobs.get(world.ports, job.id).status is JobStatus.AWAITING_CSR
+    assert world.ca.requests == []
+
+
+def test_without_an_open_job_no_csr_is_signed(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+
+    with pytest.raises(Conflict, match="no job"):
+        world.submit(certificate, agent)
+    assert world.ca.requests == []
+
+
+def test_an_agent_cannot_submit_for_another_one(world: World) -> None:
+    agent, thief = world.agent("one"), world.agent("two")
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+
+    asked = issuance.SubmitCsr(agent_id=agent.id, certificate_id=certificate.id, csr=world.csr(certificate))
+    with pytest.raises(Forbidden):
+        issuance.submit_csr(world.ports, as_agent(thief), asked)
+    with pytest.raises(Conflict):
+        world.submit(certificate, thief)
+
+
+def test_a_retired_agent_cannot_submit(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    agents.retire(world.ports, ADMIN, agent.id, force=True, reason="gone")
+
+    with pytest.raises(Gone):
+        world.submit(certificate, agent)
+
+
+def test_a_ca_that_does_not_answer_is_asked_again_for_the_same_certificate(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.trouble = UpstreamUnavailable("the CA is asleep")
+    submitted = world.issued(certificate, agent)
+    assert submitted.job.status is JobStatus.FAILED
+    assert submitted.job.last_error == "the CA is asleep"
+    assert submitted.job.next_attempt_at is not None
+
+    world.ca.trouble = None
+    world.clock.advance(timedelta(hours=2))
+    assert jobs.retry_due(world.ports) == 1
+    assert issuance.process_due(world.ports) == 1
+
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+    first, second = world.ca.requests
+    assert first.plan == second.plan
+    assert first.idempotency_key == second.idempotency_key
+
+
+def test_after_a_final_refusal_of_the_ca_a_retry_is_a_new_order(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.trouble = UpstreamRejected("account suspended")
+    with pytest.raises(UpstreamRejected, match="suspended"):
+        world.issued(certificate, agent)
+    (failed,) = world.jobs(JobStatus.FAILED)
+
+    world.ca.trouble = None
+    jobs.retry(world.ports, ADMIN, failed.id)
+    issuance.process_due(world.ports)
+
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+    first, second = world.ca.requests
+    assert first.idempotency_key != second.idempotency_key
+    assert first.plan.serial_number != second.plan.serial_number
+    with world.ports.work() as work:
+        assert work.attempts.get(first.idempotency_key).status is AttemptStatus.FAILED
+
+
+def test_an_order_the_ca_takes_its_time_for_is_polled_and_does_not_use_up_attempts(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.answer = lambda _request: Ordered("order-7")
+    assert world.issued(certificate, agent).version is None
+    world.ca.answer = None
+
+    for _ in range(5):
+        world.clock.advance(timedelta(minutes=1))
+        issuance.process_due(world.ports)
+
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+
+
+def test_a_certificate_for_another_key_or_name_than_ordered_is_not_stored(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+
+    def another(request: IssueRequest) -> Issued:
+        stranger = keys.generate(KeyKind.ECDSA_P256).public_key()
+        return Issued(ca.sign_leaf(world.ca.authority, evolve(request.plan, public_key=stranger)), ())
+
+    world.ca.answer = another
+    with pytest.raises(Refused, match="not ordered"):
+        world.issued(certificate, agent)
+
+    with world.ports.work() as work:
+        assert work.versions.latest(certificate.id) is None
+    assert world.now_is(certificate).status is CertificateStatus.FAILED
+
+
+def test_when_attempts_run_out_the_certificate_is_failed_with_the_reason_and_tried_again_later(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.trouble = UpstreamUnavailable("the CA is asleep")
+    world.issued(certificate, agent)
+    for _ in range(4):
+        world.clock.advance(timedelta(days=1))
+        jobs.retry_due(world.ports)
+        issuance.process_due(world.ports)
+
+    failed = world.now_is(certificate)
+    assert failed.status is CertificateStatus.FAILED
+    assert failed.status_reason == "the CA is asleep"
+    assert failed.renew_at is not None
+
+    world.ca.trouble = None
+    world.clock.advance(timedelta(days=2))
+    assert renewal.sweep(world.ports) == 1
+    world.submit(certificate, agent, "next key")
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE

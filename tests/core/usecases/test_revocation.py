@@ -1,0 +1,101 @@
+"""Revocation, the CRL and OCSP answers made from our own records."""
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp as x509_ocsp
+
+from certctl_core.errors import Conflict, IllegalTransition
+from certctl_core.models.certificates import CertificateStatus, RevocationReason
+from certctl_core.models.jobs import JobStatus
+from certctl_core.pki import ca, ocsp
+from certctl_core.usecases import revocation
+from tests.core.usecases.world import ADMIN, World
+
+
+def ask(world: World, certificate: x509.Certificate) -> x509_ocsp.OCSPResponse:
+    authority = world.ca.authority.chain[0]
+    request = x509_ocsp.OCSPRequestBuilder().add_certificate(certificate, authority, hashes.SHA256()).build()
+    question = ocsp.read_request(request.public_bytes(Encoding.DER))
+    return x509_ocsp.load_der_ocsp_response(revocation.answer_ocsp(world.ports, "iss-local", question))
+
+
+def serials_on(crl_der: bytes) -> set[int]:
+    return {entry.serial_number for entry in x509.load_der_x509_crl(crl_der)}
+
+
+def test_a_revoked_certificate_is_on_the_next_crl_and_revoked_by_ocsp(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    version = world.issued(certificate, agent).version
+    assert version is not None
+    serial = version.certificate.serial_number
+    assert serial not in serials_on(revocation.crl(world.ports, "iss-local").der)
+    assert ask(world, version.certificate).certificate_status is x509_ocsp.OCSPCertStatus.GOOD
+
+    revoked = revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.KEY_COMPROMISE)
+
+    assert revoked.status is CertificateStatus.REVOKED
+    assert serial in serials_on(revocation.crl(world.ports, "iss-local").der)
+    answer = ask(world, version.certificate)
+    assert answer.certificate_status is x509_ocsp.OCSPCertStatus.REVOKED
+    assert answer.revocation_reason is x509.ReasonFlags.key_compromise
+    assert answer.revocation_time_utc == world.clock.now()
+
+
+def test_every_unexpired_version_of_every_key_holder_is_revoked_and_open_jobs_end(world: World) -> None:
+    first, second = world.agent("one"), world.agent("two")
+    certificate = world.certificate(world.target(first), world.target(second))
+    one = world.issued(certificate, first, "k1").version
+    two = world.submit(certificate, second, "k2").version
+    assert one is not None
+    assert two is not None
+
+    revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
+
+    wanted = {one.certificate.serial_number, two.certificate.serial_number}
+    assert wanted <= serials_on(revocation.crl(world.ports, "iss-local").der)
+    assert not [job for job in world.jobs() if job.status in (JobStatus.PENDING, JobStatus.AWAITING_CSR)]
+
+
+def test_the_crl_is_signed_again_only_when_it_is_out_of_date(world: World) -> None:
+    first = revocation.crl(world.ports, "iss-local")
+    assert revocation.crl(world.ports, "iss-local") == first
+    world.clock.advance(timedelta(hours=13))
+    second = revocation.crl(world.ports, "iss-local")
+    assert second.number > first.number
+    assert second.next_update > first.next_update
+
+
+def test_an_expired_certificate_leaves_the_crl(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    version = world.issued(certificate, agent).version
+    assert version is not None
+    revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.UNSPECIFIED)
+    world.clock.advance(timedelta(days=100))
+    assert serials_on(revocation.crl(world.ports, "iss-local").der) == set()
+
+
+def test_a_serial_number_we_did_not_issue_is_unknown(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.issued(certificate, agent)
+    (request,) = world.ca.requests
+    stranger = ca.sign_leaf(world.ca.authority, evolve(request.plan, serial_number="abc123"))
+    assert ask(world, stranger).certificate_status is x509_ocsp.OCSPCertStatus.UNKNOWN
+
+
+def test_revoking_twice_or_before_anything_was_issued_is_refused(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    with pytest.raises(Conflict, match="nothing has been issued"):
+        revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
+    world.issued(certificate, agent)
+    revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
+    with pytest.raises(IllegalTransition, match="Revoked"):
+        revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)

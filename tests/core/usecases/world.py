@@ -1,0 +1,212 @@
+"""A small world for use cases: a clock that moves when told, a store in memory, a CA that can fail or be slow."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from attrs import define, field
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from certctl_adapters.memory import MemoryStore
+from certctl_core.errors import Invalid, Unreadable
+from certctl_core.ids import AgentId, CertificateId, IssuerId, OwnerId, RenewalPolicyId, TargetId, TeamId
+from certctl_core.models.access import Principal, Role
+from certctl_core.models.agents import Agent
+from certctl_core.models.catalog import ConfiguredIssuer, ConfiguredTarget, Owner, RenewalPolicy, Team
+from certctl_core.models.certificates import ManagedCertificate
+from certctl_core.models.jobs import Job, JobStatus
+from certctl_core.pki import ca, crl, csr, keys, ocsp
+from certctl_core.pki.keys import KeyKind
+from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion
+from certctl_core.ports import Ports
+from certctl_core.ports.issuer import AnswersOcsp, Issued, Issuer, IssueRequest, Issuers, Ordered, SignsCrls
+from certctl_core.ports.store import Query
+from certctl_core.ports.target import TargetCatalog
+from certctl_core.ports.world import Clock, SecretBox
+from certctl_core.usecases import certificates, issuance, renewal
+
+START = datetime(2026, 11, 1, 12, tzinfo=UTC)
+ADMIN = Principal("alice", Role.ADMIN)
+
+
+@define
+class MovableClock(Clock):
+    present: datetime = START
+
+    def now(self) -> datetime:
+        return self.present
+
+    def advance(self, by: timedelta) -> None:
+        self.present += by
+
+
+class XorBox(SecretBox):
+    """Not encryption: enough to tell a sealed value from an open one."""
+
+    def seal(self, plain: bytes) -> bytes:
+        return b"sealed:" + bytes(byte ^ 0x5A for byte in plain)
+
+    def open(self, sealed: bytes) -> bytes:
+        if not sealed.startswith(b"sealed:"):
+            raise Unreadable("not sealed")
+        return bytes(byte ^ 0x5A for byte in sealed.removeprefix(b"sealed:"))
+
+
+@define
+class TestCa(Issuer, SignsCrls, AnswersOcsp):
+    """Signs what it is asked, unless `trouble` says otherwise. Refuses to be called inside a transaction."""
+
+    __test__ = False
+
+    authority: ca.Authority
+    store: MemoryStore
+    requests: list[IssueRequest] = field(factory=list)
+    trouble: Exception | None = None
+    answer: Callable[[IssueRequest], Issued | Ordered] | None = None
+
+    def issue(self, request: IssueRequest) -> Issued | Ordered:
+        assert not self.store.in_transaction, "a CA was called while a transaction was open"
+        self.requests.append(request)
+        if self.trouble:
+            raise self.trouble
+        if self.answer:
+            return self.answer(request)
+        return Issued(ca.sign_leaf(self.authority, request.plan), self.authority.chain)
+
+    def sign_crl(self, plan: CrlPlan) -> bytes:
+        return crl.sign_crl(self.authority, plan)
+
+    def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:
+        return ocsp.sign_response(self.authority, question, answer)
+
+
+@define
+class OneIssuer(Issuers):
+    issuer: Issuer
+
+    def connect(self, configured: ConfiguredIssuer) -> Issuer:
+        return self.issuer
+
+    def check(self, issuer_id: IssuerId, type_name: str, config: dict[str, object]) -> tuple[str, dict[str, object]]:
+        if type_name.lower() != "genericca":
+            raise Invalid.field("type", f"there is no issuer type {type_name}")
+        return "GenericCA", {"validity_days": 90, **config}
+
+    def secret_keys(self, type_name: str) -> frozenset[str]:
+        return frozenset({"token"})
+
+
+class AnyTarget(TargetCatalog):
+    def check(self, type_name: str, config: dict[str, object]) -> tuple[str, dict[str, object]]:
+        return type_name, dict(config)
+
+    def secret_keys(self, type_name: str) -> frozenset[str]:
+        return frozenset({"password"})
+
+
+@define
+class World:
+    """Everything a use case needs, and shorthands for what must be there first."""
+
+    clock: MovableClock
+    store: MemoryStore
+    ca: TestCa
+    ports: Ports
+    keys: dict[str, ec.EllipticCurvePrivateKey] = field(factory=dict)
+
+    def agent(self, name: str = "web-1") -> Agent:
+        agent = Agent(
+            id=AgentId(f"agent-{name}"),
+            name=name,
+            hostname=f"{name}.example.com",
+            registered_at=self.clock.now(),
+            last_heartbeat_at=self.clock.now(),
+        )
+        with self.ports.work() as work:
+            work.agents.add(agent)
+        return agent
+
+    def target(self, agent: Agent, name: str = "nginx") -> ConfiguredTarget:
+        target = ConfiguredTarget(
+            id=TargetId(f"target-{agent.name}-{name}"),
+            name=name,
+            type="NGINX",
+            agent_id=agent.id,
+            config={"cert_path": "/srv/site.pem"},
+            created_at=self.clock.now(),
+            updated_at=self.clock.now(),
+        )
+        with self.ports.work() as work:
+            work.targets.add(target)
+        return target
+
+    def certificate(self, *targets: ConfiguredTarget, name: str = "site") -> ManagedCertificate:
+        asked = certificates.CreateCertificate(
+            id=CertificateId(f"mc-{name}"),
+            name=name,
+            common_name=f"{name}.example.com",
+            sans=(f"www.{name}.example.com",),
+            owner_id=OwnerId("owner-1"),
+            team_id=TeamId("team-1"),
+            issuer_id=IssuerId("iss-local"),
+            renewal_policy_id=RenewalPolicyId("rp-test"),
+            target_ids=tuple(target.id for target in targets),
+        )
+        return certificates.create(self.ports, ADMIN, asked)
+
+    def csr(self, certificate: ManagedCertificate, key_name: str = "key") -> x509.CertificateSigningRequest:
+        key = self.keys.setdefault(key_name, ec.generate_private_key(ec.SECP256R1()))
+        return csr.build(key, certificate.common_name, certificate.sans)
+
+    def issued(self, certificate: ManagedCertificate, agent: Agent, key_name: str = "key") -> issuance.Submitted:
+        """Renew now and answer as the agent does."""
+        renewal.renew(self.ports, ADMIN, certificate.id)
+        return self.submit(certificate, agent, key_name)
+
+    def submit(self, certificate: ManagedCertificate, agent: Agent, key_name: str = "key") -> issuance.Submitted:
+        asked = issuance.SubmitCsr(
+            agent_id=agent.id, certificate_id=certificate.id, csr=self.csr(certificate, key_name)
+        )
+        return issuance.submit_csr(self.ports, as_agent(agent), asked)
+
+    def now_is(self, certificate: ManagedCertificate) -> ManagedCertificate:
+        return certificates.get(self.ports, certificate.id)
+
+    def jobs(self, status: JobStatus | None = None) -> list[Job]:
+        with self.ports.work() as work:
+            page = work.jobs.page(Query(limit=500))
+        return [job for job in page.items if status in (None, job.status)]
+
+    def actions(self) -> list[str]:
+        with self.ports.work() as work:
+            return [event.action for event in work.audit.page(Query(sort="timestamp", limit=500)).items]
+
+
+def as_agent(agent: Agent) -> Principal:
+    return Principal(agent.id, Role.AGENT, agent.id)
+
+
+def make_world() -> World:
+    clock = MovableClock()
+    store = MemoryStore()
+    authority = ca.create_root("Test CA", KeyKind.ECDSA_P256, START - timedelta(days=1), timedelta(days=3650))
+    test_ca = TestCa(authority, store)
+    ports = Ports(work=store.work, clock=clock, secrets=XorBox(), issuers=OneIssuer(test_ca), targets=AnyTarget())
+    now = clock.now()
+    with ports.work() as work:
+        work.teams.add(Team(id=TeamId("team-1"), name="platform", created_at=now, updated_at=now))
+        work.owners.add(
+            Owner(id=OwnerId("owner-1"), name="Olga", email="olga@example.com", created_at=now, updated_at=now)
+        )
+        work.renewal_policies.add(
+            RenewalPolicy(id=RenewalPolicyId("rp-test"), name="test", created_at=now, updated_at=now)
+        )
+        work.issuers.add(
+            ConfiguredIssuer(
+                id=IssuerId("iss-local"), name="Local CA", type="GenericCA", created_at=now, updated_at=now
+            )
+        )
+    return World(clock, store, test_ca, ports)
+
+
+__all__ = ["ADMIN", "START", "World", "as_agent", "keys", "make_world"]
