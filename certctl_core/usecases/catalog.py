@@ -316,7 +316,8 @@ def create_team(ports: Ports, caller: Actor, asked: CreateTeam) -> Team:
 
 
 def update_team(ports: Ports, caller: Actor, identity: str, asked: UpdateTeam) -> Team:
-    return _update(ports, caller, TEAM, identity, _changing(ports, asked))
+    change: Callable[[Team], Team] = _changing(ports, asked)
+    return _update(ports, caller, TEAM, identity, change)
 
 
 def delete_team(ports: Ports, caller: Actor, identity: str) -> None:
@@ -338,7 +339,8 @@ def create_owner(ports: Ports, caller: Actor, asked: CreateOwner) -> Owner:
 
 
 def update_owner(ports: Ports, caller: Actor, identity: str, asked: UpdateOwner) -> Owner:
-    return _update(ports, caller, OWNER, identity, _changing(ports, asked))
+    change: Callable[[Owner], Owner] = _changing(ports, asked)
+    return _update(ports, caller, OWNER, identity, change)
 
 
 def delete_owner(ports: Ports, caller: Actor, identity: str) -> None:
@@ -388,7 +390,8 @@ def create_renewal_policy(ports: Ports, caller: Actor, asked: CreateRenewalPolic
 
 def update_renewal_policy(ports: Ports, caller: Actor, identity: str, asked: UpdateRenewalPolicy) -> RenewalPolicy:
     """Certificates take the new schedule with their next renewal."""
-    return _update(ports, caller, POLICY, identity, _changing(ports, asked))
+    change: Callable[[RenewalPolicy], RenewalPolicy] = _changing(ports, asked)
+    return _update(ports, caller, POLICY, identity, change)
 
 
 def delete_renewal_policy(ports: Ports, caller: Actor, identity: str) -> None:
