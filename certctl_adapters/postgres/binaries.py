@@ -80,17 +80,17 @@ class Binaries:
         return int(self.release.partition(".")[0])
 
 
-def binaries(folder: Path | None, account: Account | None, private: Path) -> Binaries:
+def binaries(folder: Path | None, account: Account | None) -> Binaries:
     """The programs in `folder`, or else those of an installed package, runnable by `account`.
 
-    A copy is made when they are not: in `private` if the account can get there, else where root keeps caches. Raises
-    `NotConfigured` when there are none, or none that run.
+    A copy is made, once for each release and machine, when they are not. Raises `NotConfigured` when there are none, or
+    none that run.
     """
     folder = _locate(folder)
     release = _release(folder, account)
     if release is None and account is not None:
-        for place in (private, _CACHE, Path(tempfile.gettempdir())):
-            copy = _copy(folder, place, account)
+        for place in (_CACHE, Path(tempfile.gettempdir())):
+            copy = _copy(folder, place)
             if copy and (release := _release(copy, account)):
                 return Binaries(copy, release)
     if release is None:
@@ -138,7 +138,7 @@ def _release(folder: Path, account: Account | None) -> str | None:
     return match.group(1) if match else None
 
 
-def _copy(folder: Path, place: Path, account: Account) -> Path | None:
+def _copy(folder: Path, place: Path) -> Path | None:
     """The same programs below `place`, copied unless they are there; `None` when that cannot be done safely.
 
     The copy keeps the folders' places relative to one another, because the programs look for their libraries
@@ -150,8 +150,6 @@ def _copy(folder: Path, place: Path, account: Account) -> Path | None:
     result = home / package.name / prefix.name / folder.name
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if not _may_enter(place, account):
-            return None
         if not home.exists():
             with tempfile.TemporaryDirectory(dir=place, prefix=".certctl-postgresql-") as draft:
                 new = Path(draft) / "new"
@@ -177,20 +175,6 @@ def _open_to_all(tree: Path) -> None:
         for path in (Path(folder, name) for name in files):
             if not path.is_symlink():
                 path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
-
-
-def _may_enter(directory: Path, account: Account) -> bool:
-    """Whether the account can walk to the directory, by the permission bits of all that is above it."""
-    for step in [directory.resolve(), *directory.resolve().parents]:
-        found = step.stat()
-        bit = stat.S_IXOTH
-        if found.st_uid == account.uid:
-            bit = stat.S_IXUSR
-        elif found.st_gid == account.gid:
-            bit = stat.S_IXGRP
-        if not found.st_mode & bit:
-            return False
-    return True
 
 
 def _is_roots_own(directory: Path) -> bool:

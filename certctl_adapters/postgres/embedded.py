@@ -1,17 +1,5 @@
 """The PostgreSQL that certctl brings along: made, started, found again, mended and stopped.
 
-What is in the folder given to `EmbeddedPostgres`:
-
-    cluster/             PostgreSQL's data, 0700, its own logs in cluster/log/
-    cluster.new/         a cluster that was never finished; thrown away and begun anew
-    run/                 the Unix socket
-    password             the application's, 0600
-    superuser-password   for maintenance, 0600; the application never uses it
-    start.log            what PostgreSQL said while it started
-    changing.lock        held while a program looks, makes, starts or stops
-    running.lock         held by PostgreSQL's processes as long as one of them lives (see postmaster.py)
-    users.lock           held, shared, by each program that uses the database
-
 **Who can get in.** There is no TCP. The socket is in a folder that only its owner (and root) can enter, and even so
 every connection proves a random password (SCRAM): a mistake with the permissions alone opens nothing. The application
 is not a superuser, so SQL that should not have run cannot run programs or read files.
@@ -26,26 +14,24 @@ stops it.
 """
 
 import contextlib
-import hashlib
 import os
-import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from psycopg.pq import PGconn, Ping
 
 from certctl_adapters.postgres import postmaster
-from certctl_adapters.postgres.binaries import ENVIRONMENT, Account, Binaries, account_for, binaries
+from certctl_adapters.postgres.binaries import binaries
 from certctl_adapters.postgres.dsn import Dsn
-from certctl_core.errors import Conflict, NotConfigured, UpstreamUnavailable
+from certctl_adapters.postgres.home import Home
+from certctl_adapters.postgres.programs import DATABASE, PASSWORDS, ROLE, SUPERUSER, Programs
+from certctl_core.errors import NotConfigured, UpstreamUnavailable
 
 SETTINGS: Final[Mapping[str, str]] = {
     "cluster_name": "certctl",
@@ -69,17 +55,15 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_line_prefix": "%m [%p] ",
 }
 """Given on the command line at every start, so that a new release's settings reach old clusters. Everything else is
-PostgreSQL's default, fsync, full_page_writes and data checksums (on) above all."""
+PostgreSQL's default, fsync and full_page_writes (on) above all."""
 
-_DATABASE: Final = "certctl"
-_ROLE: Final = "certctl"
-_SUPERUSER: Final = "postgres"
 _PORT: Final = 5432
-_OLDEST: Final = 14
-_BUILTIN_LOCALE_SINCE: Final = 17
-_SOCKET_PATH_LIMIT: Final = 103  # of sockaddr_un.sun_path: 107 on Linux, 103 on macOS
 _TICK: Final = 0.01
 _ORPHANS_MAY_TAKE: Final = 2.0
+_LAST_WORDS: Final = 5.0
+
+_children: Final[set["subprocess.Popen[bytes]"]] = set()
+"""Databases that this process started. They may outlive the object that did, and whoever looks next reaps them."""
 
 
 class EmbeddedPostgres:
@@ -99,12 +83,11 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         patience: timedelta = timedelta(minutes=2),
     ) -> None:
-        self._home = Path(os.path.abspath(data_dir))  # noqa: PTH100 - resolve() would follow links
+        self._home = Home(data_dir.absolute())
         self._bin_dir = bin_dir
         self._port = port or _PORT
         self._settings = {**SETTINGS, **(settings or {})}
         self._patience = patience.total_seconds()
-        self._process: subprocess.Popen[bytes] | None = None
         self._using: int | None = None
 
     def __enter__(self) -> Dsn:
@@ -124,20 +107,26 @@ class EmbeddedPostgres:
         folder of somebody else), `Conflict` (data of another PostgreSQL release) or `UpstreamUnavailable` with
         PostgreSQL's words (it does not start).
         """
-        self._prepare_folder()
-        with self._changing():
-            if not self._settle():
-                self._create_and_start()
-            self._use()
-            return self._dsn(_ROLE, _DATABASE)
+        try:
+            self._home.prepare()
+            with self._changing():
+                if not self._settle():
+                    self._start()
+                self._use()
+                return self._dsn(ROLE, DATABASE)
+        except OSError as error:
+            raise NotConfigured(
+                f"The embedded database cannot be kept in {self._home.path}: {error}",
+                hint="Choose a CERTCTL_DATA_DIR that this user can write to, on a disk with space.",
+            ) from error
 
-    def superuser(self, database: str = _DATABASE) -> Dsn:
-        """How to log in for maintenance. The database must be running."""
-        return self._dsn(_SUPERUSER, database)
+    def superuser(self, database: str = DATABASE) -> Dsn:
+        """How to log in for maintenance."""
+        return self._dsn(SUPERUSER, database)
 
     def is_running(self) -> bool:
         """Whether any process of the database lives."""
-        if not self._home.is_dir():
+        if not self._home.path.is_dir():
             return False
         with self._changing():
             return self._is_alive()
@@ -157,247 +146,124 @@ class EmbeddedPostgres:
 
     def stop(self, grace: timedelta = timedelta(seconds=30)) -> None:
         """Stop the database whoever uses it: fast, and after `grace` at once (the next start then recovers)."""
-        if self._home.is_dir():
+        if self._home.path.is_dir():
             with self._changing():
                 self._end(grace)
 
-    # ------------------------------------------------------------------------------------------------- the folder
-
-    @property
-    def _cluster(self) -> Path:
-        return self._home / "cluster"
-
-    @property
-    def _draft(self) -> Path:
-        return self._home / "cluster.new"
-
-    @property
-    def _run(self) -> Path:
-        return self._home / "run"
-
-    def _account(self) -> Account | None:
-        return account_for(self._cluster, self._home)
-
-    def _prepare_folder(self) -> None:
-        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        owner = self._home.stat().st_uid
-        if owner == os.geteuid():
-            account = self._account()
-            if account:
-                os.chown(self._home, -1, account.gid)
-            self._home.chmod(0o710 if account else 0o700)
-        elif os.geteuid() != 0:
-            raise NotConfigured(
-                f"{self._home} belongs to user id {owner}, this program runs as {os.geteuid()}.",
-                hint="Run it as that user or as root, or choose another CERTCTL_DATA_DIR.",
-            )
-
-    def _make_folder(self, path: Path, account: Account | None) -> None:
-        path.mkdir(exist_ok=True, mode=0o700)
-        if account:
-            os.chown(path, account.uid, account.gid, follow_symlinks=False)
+    # ------------------------------------------------------------------------------------------- one at a time
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        with postmaster.lock_file(self._home / "changing.lock") as descriptor:
+        with postmaster.lock_file(self._home.changing) as descriptor:
             deadline = time.monotonic() + self._patience
             while not postmaster.try_lock(descriptor):
                 if time.monotonic() > deadline:
-                    raise UpstreamUnavailable(
-                        f"Another program has been starting or stopping the database in {self._home} for "
-                        f"{self._patience:.0f} s.",
-                        hint=f"See {self._home / 'start.log'} for what it waits for.",
-                    )
+                    raise self._failure("has been started or stopped by another program for too long")
                 time.sleep(_TICK)
             yield
 
     def _use(self) -> None:
         if self._using is None:
-            self._using = postmaster.open_lock(self._home / "users.lock")
+            self._using = postmaster.open_lock(self._home.users)
             postmaster.try_lock(self._using, shared=True)
 
     # ------------------------------------------------------------------------------------------------ is it alive?
 
     def _is_alive(self) -> bool:
-        if self._process is not None:
-            self._process.poll()  # a zombie of ours holds nothing, but reap it
-        return postmaster.is_locked(self._home / "running.lock") or self._postmaster() is not None
+        for child in tuple(_children):
+            if child.poll() is not None:
+                _children.discard(child)
+        return postmaster.is_locked(self._home.running) or self._first() is not None
 
-    def _postmaster(self) -> postmaster.PidFile | None:
+    def _first(self) -> postmaster.PidFile | None:
         """The living first process, whoever started it."""
-        found = postmaster.read_pid_file(self._cluster)
-        return found if found and postmaster.works_in(found.pid, self._cluster) else None
+        found = postmaster.read_pid_file(self._home.cluster)
+        return found if found and postmaster.works_in(found.pid, self._home.cluster) else None
 
-    def _answers(self, port: int) -> bool:
-        where = f"host='{self._socket_folder(port)}' port={port} dbname=postgres connect_timeout=5"
+    def _answers(self) -> bool:
+        first = self._first()
+        if first is None or first.status != "ready":
+            return False
+        folder = self._home.socket_folder(first.port)
+        where = f"host='{folder}' port={first.port} dbname=postgres connect_timeout=5"
         return PGconn.ping(where.encode()) == Ping.OK
 
     def _settle(self) -> bool:
         """Wait until the database answers (true), or until nothing of it lives (false)."""
-        deadline = time.monotonic() + self._patience
-        orphaned_since = time.monotonic()
+        began = seen = time.monotonic()
         while self._is_alive():
-            first = self._postmaster()
-            if first and first.status == "ready" and self._answers(first.port):
+            if self._answers():
                 return True
-            if first:
-                orphaned_since = time.monotonic()
-            elif time.monotonic() - orphaned_since > _ORPHANS_MAY_TAKE:
+            if self._first():
+                seen = time.monotonic()
+            elif time.monotonic() - seen > _ORPHANS_MAY_TAKE:
                 # Without a first process nobody supervises these, and they keep a new one from starting.
                 self._signal_orphans(signal.SIGKILL)
-            if time.monotonic() > deadline:
-                raise self._did_not_start("is running and does not answer")
+            if time.monotonic() - began > self._patience:
+                raise self._failure("runs and does not answer")
             time.sleep(_TICK)
         return False
 
     def _signal_orphans(self, number: signal.Signals) -> None:
-        for folder in (self._cluster, self._draft):
+        for folder in (self._home.cluster, self._home.draft):
             for pid in postmaster.workers_in(folder):
                 postmaster.send(pid, number)
 
-    # ------------------------------------------------------------------------------------------------------ making
-
-    def _create_and_start(self) -> None:
-        account = self._account()
-        programs = binaries(self._bin_dir, account, self._home / "program")
-        self._check_release(programs)
-        with postmaster.lock_file(self._home / "running.lock") as running:
-            if not postmaster.try_lock(running):
-                raise self._did_not_start("was started by another program at the same moment")
-            if not self._cluster.exists():
-                self._create(programs, account, running)
-            self._start(programs, account, running)
-
-    def _check_release(self, programs: Binaries) -> None:
-        if programs.major < _OLDEST:
-            raise NotConfigured(
-                f"{programs.folder} is PostgreSQL {programs.release}; certctl needs {_OLDEST} or newer.",
-                hint="Leave CERTCTL_POSTGRES_BIN empty to use the one that comes with certctl.",
-            )
-        if not self._cluster.exists():
-            return
-        found = (self._cluster / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()[:8]
-        if found != str(programs.major):
-            raise Conflict(
-                f"The database in {self._home} was made by PostgreSQL {found}, and these programs are "
-                f"PostgreSQL {programs.release} ({programs.folder}).",
-                hint=f"Name a folder with PostgreSQL {found} in CERTCTL_POSTGRES_BIN and start; or carry the "
-                f"data over: with those, pg_dump the database {_DATABASE}; move {self._cluster} away; start without "
-                "the setting; restore the dump.",
-            )
-
-    def _create(self, programs: Binaries, account: Account | None, running: int) -> None:
-        """A whole cluster, with role and database, or none: made beside its place and put there by a rename."""
-        shutil.rmtree(self._draft, ignore_errors=True)
-        self._make_folder(self._draft, account)
-        password, superuser_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._write_secret("password", password)
-        self._write_secret("superuser-password", superuser_password)
-        locale = ["--locale=C"]
-        if programs.major >= _BUILTIN_LOCALE_SINCE:
-            locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        initdb: list[str | Path] = [programs.folder / "initdb", f"--pgdata={self._seen(self._draft, account)}"]
-        how = [f"--username={_SUPERUSER}", "--auth=scram-sha-256", "--pwfile=/dev/stdin", "--encoding=UTF8", *locale]
-        self._run_once([*initdb, *how, "--data-checksums", "--no-sync"], superuser_password, account, running)
-        single: list[str | Path] = [programs.folder / "postgres", "--single", "-F", "-c", "exit_on_error=on"]
-        sql = f"CREATE ROLE {_ROLE} LOGIN PASSWORD '{password}'\nCREATE DATABASE {_DATABASE} OWNER {_ROLE}\n"
-        self._run_once([*single, "-D", self._seen(self._draft, account), "postgres"], sql, account, running)
-        if self._settings.get("fsync") != "off":
-            self._run_once([*initdb, "--sync-only"], "", account, running)
-        self._draft.rename(self._cluster)
-        folder = os.open(self._home, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def _seen(self, folder: Path, account: Account | None) -> str:
-        """The folder as its process names it: by its working directory where it may be unable to walk there."""
-        return "/proc/self/cwd" if account and Path("/proc/self/cwd").exists() else str(folder)
-
-    def _run_once(self, command: list[str | Path], entered: str, account: Account | None, running: int) -> None:
-        with tempfile.TemporaryFile() as given:
-            given.write(f"{entered}\n".encode())
-            given.seek(0)
-            if account:
-                os.fchown(given.fileno(), account.uid, account.gid)  # /dev/stdin is opened anew, by that user
-            done = subprocess.run(
-                command, stdin=given, capture_output=True, check=False, **self._child(self._draft, account, running)
-            )
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr).decode(errors="replace").strip()
-            raise UpstreamUnavailable(
-                f"{Path(command[0]).name} could not make a database in {self._home}: {said[-2000:]}",
-                hint="Is there space, and may this user write there?",
-            )
-
-    def _child(self, folder: Path, account: Account | None, running: int) -> dict[str, Any]:
-        """How every process of the database is started: its folder, its user, our lock, and nothing else of ours."""
-        return {
-            "cwd": folder,
-            "env": ENVIRONMENT,
-            "pass_fds": [running],
-            "start_new_session": True,
-            "umask": 0o077,
-            **(account.as_process() if account else {}),
-        }
-
     # ---------------------------------------------------------------------------------------------------- starting
 
-    def _start(self, programs: Binaries, account: Account | None, running: int) -> None:
-        self._make_folder(self._run, account)
-        self._remove_stale()
-        command: list[str | Path] = [programs.folder / "postgres", "-D", self._seen(self._cluster, account)]
-        command += ["-k", "../run", "-p", str(self._port)]
-        for name, value in self._settings.items():
-            command += ["-c", f"{name}={value}"]
-        with (self._home / "start.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                **self._child(self._cluster, account, running),
-            )
+    def _start(self) -> None:
+        account = self._home.account()
+        found = binaries(self._bin_dir, account)
+        with postmaster.lock_file(self._home.running) as running:
+            if not postmaster.try_lock(running):
+                raise self._failure("was started by other means at this moment")
+            programs = Programs(self._home, found, account, running)
+            programs.check_release()
+            if not self._home.cluster.exists():
+                programs.create_cluster(durably=self._settings.get("fsync") != "off")
+            self._remove_stale()
+            process = programs.start(self._port, self._settings)
+            _children.add(process)
         deadline = time.monotonic() + self._patience
-        while True:
-            if self._process.poll() is not None:
-                raise self._did_not_start("ended while starting")
-            first = self._postmaster()
-            if first and first.status == "ready" and self._answers(first.port):
-                return
+        while not self._answers():
+            if process.poll() is not None:
+                raise self._failure("ended while starting")
             if time.monotonic() > deadline:
-                raise self._did_not_start("did not come up in time")
+                raise self._failure("did not come up in time")
             time.sleep(_TICK)
 
     def _remove_stale(self) -> None:
         """Nothing lives: what says otherwise is left from a kill -9, and its process ids may be anybody's by now."""
-        (self._cluster / postmaster.PID_FILE).unlink(missing_ok=True)
-        for left in self._run.glob(".s.PGSQL.*"):
+        (self._home.cluster / postmaster.PID_FILE).unlink(missing_ok=True)
+        for left in self._home.run.glob(".s.PGSQL.*"):
             left.unlink(missing_ok=True)
 
-    def _did_not_start(self, what: str) -> UpstreamUnavailable:
-        log = self._home / "start.log"
+    def _failure(self, what: str) -> UpstreamUnavailable:
+        log = self._home.start_log
         said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:] if log.exists() else ""
         return UpstreamUnavailable(
-            f"The database in {self._home} {what}. {said}".strip(),
-            hint=f"Its log is in {self._cluster / 'log'}.",
+            f"The database in {self._home.path} {what}. {said}".strip(),
+            hint=f"Its log is in {self._home.cluster / 'log'}.",
         )
 
     # ---------------------------------------------------------------------------------------------------- stopping
 
     def _end(self, grace: timedelta) -> None:
         """Fast, then immediate, then by force. Returns when no process is left."""
-        steps = ((signal.SIGINT, grace.total_seconds()), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+        steps = (
+            (signal.SIGINT, grace.total_seconds()),
+            (signal.SIGQUIT, _LAST_WORDS),
+            (signal.SIGKILL, _LAST_WORDS),
+        )
         for number, wait in steps:
-            first = self._postmaster()
+            first = self._first()
             if first:
                 postmaster.send(first.pid, number)
             elif number is not signal.SIGINT:
                 self._signal_orphans(number)
             if self._is_gone_within(wait if first else _ORPHANS_MAY_TAKE):
                 return
-        raise self._did_not_start("cannot be stopped")
+        raise self._failure("cannot be stopped")
 
     def _is_gone_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -405,62 +271,11 @@ class EmbeddedPostgres:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_TICK)
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
         return True
 
     # -------------------------------------------------------------------------------------------------- logging in
 
     def _dsn(self, role: str, database: str) -> Dsn:
-        found = postmaster.read_pid_file(self._cluster)
+        found = postmaster.read_pid_file(self._home.cluster)
         port = found.port if found else self._port
-        name = "password" if role == _ROLE else "superuser-password"
-        return Dsn(str(self._socket_folder(port)), port, database, role, self._read_secret(name))
-
-    def _socket_folder(self, port: int) -> Path:
-        """`run/`, or a link to it when its path is too long for a socket's address (or libpq would misread it)."""
-        socket = f"{self._run}/.s.PGSQL.{port}"
-        if len(os.fsencode(socket)) <= _SOCKET_PATH_LIMIT and not set(socket) & set(",'\\"):
-            return self._run
-        private = _private_folder()
-        link = private / hashlib.sha256(os.fsencode(self._run)).hexdigest()[:16]
-        if not link.is_symlink() or link.readlink() != self._run:
-            draft = link.with_name(f"{link.name}.{secrets.token_hex(4)}")
-            draft.symlink_to(self._run)
-            draft.replace(link)
-        return link
-
-    def _write_secret(self, name: str, value: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self._home / name, flags, 0o600), "w", encoding="ascii") as file:
-            postmaster.give_to_owner_of(self._home, file.fileno())
-            file.write(value)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _read_secret(self, name: str) -> str:
-        path = self._home / name
-        try:
-            return path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            raise NotConfigured(
-                f"The password of the embedded database is gone: {path} does not exist.",
-                hint="Put it back from a backup of the folder it was in.",
-            ) from None
-
-
-def _private_folder() -> Path:
-    """A short folder that nobody else can enter or replace."""
-    user = os.geteuid()
-    runtime = Path(f"/run/user/{user}") if user else Path("/run")
-    place = runtime if os.access(runtime, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    folder = place / f"certctl-{user}"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    found = folder.lstat()
-    if found.st_uid != user or found.st_mode & 0o077 or folder.is_symlink():
-        raise NotConfigured(
-            f"{folder} is not a folder that only this user can enter.",
-            hint="Remove it, or choose a CERTCTL_DATA_DIR with a shorter path so that it is not needed.",
-        )
-    return folder
+        return Dsn(str(self._home.socket_folder(port)), port, database, role, self._home.secret(PASSWORDS[role]))
