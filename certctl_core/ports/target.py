@@ -39,6 +39,17 @@ class Target(Protocol):
     def deploy(self, delivery: Delivery) -> None: ...
 
 
+class Reloads(Protocol):
+    """Makes the target take up what is installed already. Idempotent; blocks and raises as `deploy`.
+
+    For a target that was found to serve something else than its files: a deployment that changes nothing may reload
+    nothing.
+    """
+
+    @abstractmethod
+    def reload(self) -> None: ...
+
+
 class TargetCatalog(Protocol):
     """Which target types this installation knows, for validation in the control plane. Never connects to anything."""
 
