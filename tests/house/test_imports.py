@@ -12,8 +12,8 @@ from tests.house.project import ROOT, imported, modules, tree
 CORE_MAY_IMPORT = {
     *("abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal"),
     *("enum", "fnmatch", "functools", "graphlib", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math"),
-    *("operator", "random", "re", "secrets", "statistics", "string", "struct", "textwrap", "types", "typing"),
-    *("unicodedata", "uuid", "zlib"),
+    *("operator", "random", "re", "secrets", "statistics", "string", "struct", "textwrap", "threading"),
+    *("types", "typing", "unicodedata", "uuid", "zlib"),
     *("attr", "attrs", "cattrs", "cryptography", "certctl_core"),
 }
 VENDOR_SDKS = {"acme", "azure", "boto3", "botocore", "hvac", "josepy", "kubernetes", "paramiko", "winrm"}
