@@ -42,9 +42,8 @@ class Show:
         width = min(shutil.get_terminal_size((100, 24)).columns, WIDEST)
         first = max(len(step.title) for step in self.steps)
         middle = max(24, width - first - 16)
-        print(
-            f"\n{self._bold('step'.ljust(first))}  {self._bold('what was seen'.ljust(middle))}  {self._bold('seconds')}"
-        )
+        heads = ("step".ljust(first), "what was seen".ljust(middle), "seconds")
+        print("\n" + "  ".join(map(self._bold, heads)))
         print("-" * (first + middle + 11))
         for step in self.steps:
             wrapped = textwrap.wrap(step.seen if step.ok else f"FAILED: {step.seen}", middle) or [""]

@@ -19,8 +19,7 @@ FAST: Final = {
     # The same loops as in production, looked at more often: nobody wants to watch for half an hour.
     "CERTCTL_SCHEDULER_JOB_PROCESSOR_INTERVAL": "1s",
     "CERTCTL_SCHEDULER_RETRY_INTERVAL": "1s",
-    "CERTCTL_JOB_HANDOUT_LEASE": "5s",
-    "CERTCTL_JOB_LEASE": "5s",
+    "CERTCTL_JOB_HAND_OUT_TIMEOUT": "5s",
     # The demo asks more often in a minute than a person does in a day.
     "CERTCTL_RATE_LIMIT_RPS": "500",
     "CERTCTL_RATE_LIMIT_BURST": "1000",
@@ -129,7 +128,7 @@ class Stage:
         return max(jobs, key=lambda job: (str(job["created_at"]), str(job["id"])), default=None)
 
     def deployed(self, certificate_id: str, serial: str | None = None) -> dict[str, Any]:
-        """Wait until the newest version (other than `serial`) is deployed and seen to be served. Returns that version."""
+        """The newest version (other than `serial`), as soon as it is deployed and seen to be served."""
 
         def look() -> dict[str, Any] | None:
             for program in (self.server, self.agent):
