@@ -78,13 +78,16 @@ class WebServer(ABC):
         self.program = Program(self.title, self.argv(), self.home / "server.log")
         self.program.start()
         for site in self.sites:
-            wait_for(f"port {site.port} of {self.title}", lambda port=site.port: self._answers(port))
+            self._await(site)
 
     def reload(self) -> None:
         if self.program is not None:
             os.kill(self.program.pid, signal.SIGHUP)
         for site in self.sites:
-            wait_for(f"port {site.port} of {self.title}", lambda port=site.port: self._answers(port))
+            self._await(site)
+
+    def _await(self, site: Site) -> None:
+        wait_for(f"port {site.port} of {self.title}", lambda: self._answers(site.port))
 
     def _answers(self, port: int) -> bool | None:
         if self.program is not None:

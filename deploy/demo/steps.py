@@ -88,15 +88,12 @@ def issue_and_deploy(stage: Stage) -> str:
         raise Failure(f"served is {fingerprint(seen)}, issued is {version['fingerprint_sha256']}")
     stage.show.line(f"served fingerprint {fingerprint(seen)[:32]}... is the issued one")
     key = next((stage.home / "agent").rglob(f"{certificate}.key"))
-    if (
-        key.stat().st_mode & 0o077
-        or version["key_algorithm"] != "ECDSA"
-        or "PRIVATE" in str(stage.versions(certificate))
-    ):
-        raise Failure("the private key is not what it should be")
-    return (
-        f"serial {version['serial_number'][:16]}..., {version['key_algorithm']}-{version['key_size']}, served as issued"
-    )
+    if key.stat().st_mode & 0o077 or "PRIVATE" in str(stage.versions(certificate)):
+        raise Failure("the private key can be read by others")
+    kind = f"{version['key_algorithm']}-{version['key_size']}"
+    if kind != "ECDSA-256":
+        raise Failure(f"the key is {kind}")
+    return f"serial {version['serial_number'][:16]}..., {kind}, served as issued"
 
 
 def _trust(stage: Stage) -> Path:
@@ -256,7 +253,7 @@ def _run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def kill_and_recover(stage: Stage) -> str:
-    """kill -9 of every process of the server, its database included, in the middle of a batch; nothing is lost or doubled."""
+    """kill -9 of every process of the server, database included, in mid-batch; nothing is lost or doubled."""
     sites = [stage.web.add_site(f"batch-{number}.demo.test") for number in range(BATCH)]
     stage.web.reload()
     certificates = [stage.add_certificate(site, stage.add_target(site)) for site in sites]
@@ -314,9 +311,8 @@ def print_audit_trail(stage: Stage) -> str:
     events.sort(key=lambda event: (event["timestamp"], event["id"]))
     for event in events:
         moment = datetime.fromisoformat(event["timestamp"]).astimezone(UTC)
-        stage.show.line(
-            f"{moment:%H:%M:%S}  {event['actor'][:34]:<34}  {event['action']:<28}  {event['resource_type']} {event['resource_id']}"
-        )
+        resource = f"{event['resource_type']} {event['resource_id']}"
+        stage.show.line(f"{moment:%H:%M:%S}  {event['actor'][:34]:<34}  {event['action']:<28}  {resource}")
     actions = {event["action"] for event in events}
     wanted = {
         "agent_registered",

@@ -46,7 +46,7 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     contexts: dict[int, ssl.SSLContext]
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         request.settimeout(10)
         context = self.contexts[self.server_address[1]]
         try:
@@ -56,7 +56,7 @@ class Server(socketserver.ThreadingTCPServer):
         except OSError:
             pass  # clients that only came to look at the certificate hang up
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         return None
 
 
