@@ -5,6 +5,7 @@ A use case receives `Ports` and asks nothing else of its surroundings.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 from attrs import field, frozen
 
@@ -20,7 +21,8 @@ class Ports:
 
     `tripwire` is called with the name of each numbered point between two durable steps; it does nothing in production
     and lets a test stop the process exactly there. `public_url` is where relying parties reach this control plane (no
-    trailing slash); without one, leafs carry no CDP and AIA addresses.
+    trailing slash); without one, leafs carry no CDP and AIA addresses. `lease` is how long one call of a CA may take before
+    its job is given to somebody else.
     """
 
     work: Callable[[], AbstractContextManager[Work]]
@@ -30,3 +32,4 @@ class Ports:
     targets: TargetCatalog
     tripwire: Tripwire = field(factory=Nowhere)
     public_url: str = ""
+    lease: timedelta = timedelta(seconds=90)

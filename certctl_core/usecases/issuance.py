@@ -57,9 +57,6 @@ from certctl_core.ports.store import Work
 from certctl_core.usecases import access, audit, deployment, jobs
 from certctl_core.usecases.renewal import key_holders
 
-LEASE: Final = timedelta(seconds=90)
-"""How long one call of a CA may take before the job is given to somebody else."""
-
 POLL_PAUSE: Final = timedelta(seconds=30)
 BATCH: Final = 50
 
@@ -185,7 +182,7 @@ def _begin_attempt(
     profile_policy.enforce(profile, _plan(ports, attempt, certificate, profile))
     work.attempts.add(attempt)
     work.certificates.save(evolve(certificate, generation=attempt.generation, updated_at=now))
-    held = job if job.status is JobStatus.RUNNING else job_life.claim(job, now, LEASE)
+    held = job if job.status is JobStatus.RUNNING else job_life.claim(job, now, ports.lease)
     return work.jobs.save(evolve(held, attempt_id=attempt.id))
 
 
@@ -199,7 +196,7 @@ def process_due(ports: Ports, limit: int = BATCH) -> int:
 def claim_due(ports: Ports, limit: int = BATCH) -> tuple[JobId, ...]:
     """Claim due issuing jobs for this worker; each must then be given to `finish`."""
     with ports.work() as work:
-        return tuple(job.id for job in work.jobs.claim_issuing(ports.clock.now(), LEASE, limit))
+        return tuple(job.id for job in work.jobs.claim_issuing(ports.clock.now(), ports.lease, limit))
 
 
 @frozen

@@ -77,7 +77,7 @@ def test_a_crash_before_recording_is_made_good_with_the_same_certificate(world: 
         world.submit(certificate, agent)
     calm(world)
 
-    world.clock.advance(issuance.LEASE + timedelta(seconds=1))
+    world.clock.advance(world.ports.lease + timedelta(seconds=1))
     assert jobs.release_lapsed(world.ports) == 1
     assert issuance.process_due(world.ports) == 1
 
