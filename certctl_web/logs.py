@@ -74,4 +74,4 @@ def _renderers(form: str) -> list[Processor]:
 def _for_the_eye(_logger: object, _method: str, event: EventDict) -> EventDict:
     """When, how bad, who and what first; then the rest."""
     first = ("timestamp", "level", "process", "message")
-    return {name: event.pop(name) for name in first if name in event} | event
+    return {**{name: event.pop(name) for name in first if name in event}, **event}

@@ -26,6 +26,8 @@ from certctl_core.models.access import Role
 PREFIX: Final = "CERTCTL_"
 MASK: Final = "********"
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 class SettingsError(Exception):
     """The environment does not make a configuration. `problems` holds one sentence a variable."""
@@ -156,6 +158,14 @@ def dsn(value: str) -> str:
     return address
 
 
+def networks(value: str) -> tuple[Network, ...]:
+    """Addresses and networks such as 10.0.0.0/8, comma-separated."""
+    try:
+        return tuple(ipaddress.ip_network(item) for item in listed(value))
+    except ValueError as error:
+        raise ValueError(f"is not a list of addresses or networks: {error}") from None
+
+
 def keys_with_names(value: str) -> tuple[NamedKey, ...]:
     """`name:key[:admin]`, comma-separated."""
     keys = []
@@ -240,6 +250,10 @@ class Web:
     ] = 100
     cors_origins: Annotated[
         tuple[str, ...], Row("CORS_ORIGINS", listed, "Web origins that may call the API from a browser, or *.")
+    ] = ()
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        Row("TRUSTED_PROXIES", networks, "Addresses or networks of proxies whose X-Forwarded-For is believed."),
     ] = ()
     workers: Annotated[int, Row("WEB_WORKERS", whole(1, 64), "Processes that answer requests.")] = 2
 
@@ -398,6 +412,14 @@ class Jobs:
     awaiting_approval: Annotated[
         timedelta, Row("JOB_AWAITING_APPROVAL_TIMEOUT", _INTERVAL, "How long a job waits for approval.")
     ] = timedelta(hours=168)
+    hand_out: Annotated[
+        timedelta,
+        Row(
+            "JOB_HAND_OUT_TIMEOUT",
+            _INTERVAL,
+            "How long an agent may take to say that it has begun a deployment before it is offered again.",
+        ),
+    ] = timedelta(seconds=30)
     threads: Annotated[int, Row("WORKER_THREADS", whole(1, 64), "Jobs that one worker process runs at a time.")] = 4
 
 
@@ -565,4 +587,4 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

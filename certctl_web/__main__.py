@@ -1,0 +1,324 @@
+"""`certctl-server`: everything in one command, or its parts one by one.
+
+Imports are where they are needed, so that `--help` is quick and a mistake in the settings is told before anything heavy
+is loaded; the web process has to patch the standard library before anything else is imported.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from certctl_core.models.access import Principal
+    from certctl_web.settings import Reading, Settings
+
+EX_CONFIG: Final = 78
+"""Exit status for a mistake of configuration: starting again changes nothing. Service managers can be told so."""
+
+_ABOUT: Final = """\
+The certctl control plane. Without a command it runs everything: an embedded PostgreSQL (unless CERTCTL_DATABASE_URL
+names a server), the HTTPS API with its dashboard, and the worker. The commands run parts, any number of each against
+one database."""
+
+_MORE: Final = """\
+Settings are CERTCTL_... variables of the environment; `certctl-server config` lists them all. On first start an
+administrator's API key is made and printed once. Exit status: 0 after an orderly stop, 78 when the configuration must
+be changed, 1 for anything else."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The console script."""
+    sys.exit(run(_parser().parse_args(arguments)))
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Do what was asked; an operator's mistake is one line and what to do, never a traceback."""
+    if asked.command == "web":
+        from gevent import monkey
+
+        monkey.patch_all()
+    from certctl_core.errors import CertctlError, Conflict, Invalid, NotConfigured
+    from certctl_web.settings import SettingsError
+
+    command: Callable[[argparse.Namespace], int] = asked.run
+    try:
+        return command(asked)
+    except SettingsError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return EX_CONFIG
+    except CertctlError as error:
+        _complain(error.message, error.hint)
+        return EX_CONFIG if isinstance(error, (NotConfigured, Conflict, Invalid)) else 1
+    except PermissionError as error:
+        _complain(f"{error.filename}: {error.strerror}", "Run as a user who may, or choose another CERTCTL_DATA_DIR.")
+        return EX_CONFIG
+    except OSError as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "certctl-server", description=_ABOUT, epilog=_MORE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=_everything, command="all")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, does: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        command.set_defaults(run=does, command=name)
+        return command
+
+    for name, does, about in (
+        ("web", _web, "serve the HTTPS API and the dashboard"),
+        ("worker", _worker, "run the loops and the jobs"),
+    ):
+        part = add(name, does, about)
+        part.add_argument("--supervised-by", type=int, metavar="PID", help=argparse.SUPPRESS)
+        part.add_argument("--listener", type=int, metavar="FD", help=argparse.SUPPRESS)
+    add("migrate", _migrate, "bring the database up to this release, and stop")
+    add("config", _config, "show every setting, its value and where it came from; secrets are hidden")
+    token = add("token", _token, "make a token with which one agent may join, once")
+    token.add_argument("--agent-name", default="", help="name of the agent, instead of the one it gives itself")
+    token.add_argument("--ttl", default="1h", help="how long the token is good for, such as 30m or 24h (default 1h)")
+    _add_key_commands(add("apikey", _apikey_list, "make, list and revoke API keys").add_subparsers(metavar="COMMAND"))
+    return parser
+
+
+def _add_key_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    create = commands.add_parser("create", help="make a key and print it, once")
+    create.add_argument("name", help="whose key it is; the audit trail shows this name")
+    create.add_argument("--role", default="operator", choices=("admin", "operator", "viewer", "auditor"))
+    create.add_argument("--expires-in", metavar="DURATION", help="such as 720h; without it the key does not expire")
+    create.set_defaults(run=_apikey_create)
+    commands.add_parser("list", help="list keys").set_defaults(run=_apikey_list)
+    revoke = commands.add_parser("revoke", help="make a key useless, at once and for good")
+    revoke.add_argument("id", help="id of the key, as listed")
+    revoke.set_defaults(run=_apikey_revoke)
+
+
+def _complain(problem: str, hint: str = "") -> None:
+    print(f"certctl-server: {problem}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+
+
+# --- The server and its parts -------------------------------------------------------------------------------------
+
+
+def _everything(_asked: argparse.Namespace) -> int:
+    """The supervisor: database, first start, then web and worker as child processes."""
+    settings = _start("supervisor")
+    from certctl_web import bootstrap
+    from certctl_web.listening import listen
+    from certctl_web.process import StopSign
+    from certctl_web.supervisor import Part, supervise
+
+    stop = StopSign()
+    listener = listen(settings.web.host, settings.web.port)
+    with bootstrap.database(settings) as database:
+        _welcome(settings, bootstrap.prepare(settings, database.url))
+        if stop:
+            return 0
+        leash = ("--supervised-by", str(os.getpid()))
+        number = listener.fileno()
+        parts = [
+            Part("web", _part_command("web", *leash, "--listener", str(number)), keeps=(number,)),
+            Part("worker", _part_command("worker", *leash)),
+        ]
+        return supervise(parts, stop, settings.lifecycle.shutdown_timeout, tend=database.tend, draining=listener.close)
+
+
+def _part_command(*arguments: str) -> list[str]:
+    """This program again. A console script does not look for modules in the working directory, so neither does it."""
+    as_module = getattr(sys.modules["__main__"], "__spec__", None) is not None
+    return [sys.executable, *([] if as_module else ["-P"]), "-m", "certctl_web", *arguments]
+
+
+def _web(asked: argparse.Namespace) -> int:
+    settings = _start("web")
+    import socket
+
+    from certctl_web import bootstrap, web
+    from certctl_web.listening import listen
+    from certctl_web.process import Leash
+
+    leash = Leash(asked.supervised_by)
+    if asked.listener is None:
+        listener = listen(settings.web.host, settings.web.port)
+    else:
+        listener = socket.socket(fileno=asked.listener)
+    with bootstrap.database(settings) as database:
+        if asked.supervised_by is None:
+            _welcome(settings, bootstrap.prepare(settings, database.url))
+        pair = bootstrap.server_pair(settings)
+        web.serve(settings, listener, pair, leash, lambda: web.served(settings, database.url))
+    return 0
+
+
+def _worker(asked: argparse.Namespace) -> int:
+    settings = _start("worker")
+    from certctl_web import bootstrap, worker
+    from certctl_web.process import Leash
+
+    leash = Leash(asked.supervised_by)
+    with bootstrap.database(settings) as database:
+        if asked.supervised_by is None:
+            _welcome(settings, bootstrap.prepare(settings, database.url))
+        with bootstrap.connected(settings, database.url, settings.storage.database_max_conns) as backend:
+            worker.run(backend.ports, settings, database.url, leash)
+    return 0
+
+
+def _migrate(_asked: argparse.Namespace) -> int:
+    settings = _start("migrate")
+    from certctl_adapters.postgres import migrate
+    from certctl_web import bootstrap
+
+    with bootstrap.database(settings) as database:
+        for migration in migrate.migrate(database.url):
+            print(f"applied {migration.file}")
+        print(f"the database is at migration {len(migrate.status(database.url))}")
+    return 0
+
+
+def _start(process: str) -> "Settings":
+    """Settings and logs of this process. Raises `SettingsError`."""
+    from certctl_web import logs, settings
+
+    reading = settings.load()
+    logs.configure(reading.settings.log, process)
+    if process in ("supervisor", "web", "worker"):
+        _warn(reading)
+    return reading.settings
+
+
+def _warn(reading: "Reading") -> None:
+    import structlog
+
+    for warning in reading.warnings:
+        structlog.get_logger("certctl_web.settings").warning(warning)
+
+
+def _welcome(settings: "Settings", first_key: str | None) -> None:
+    """Show the first key on standard output: a log would keep it."""
+    if first_key is None:
+        return
+    address = settings.web.public_url or f"https://{settings.web.host}:{settings.web.port}"
+    lines = (
+        "",
+        f"  certctl has been set up. Its address is {address}",
+        "",
+        f"  Administrator's API key:  {first_key}",
+        "",
+        "  It is shown this once. Keep it safe; `certctl-server apikey` makes others.",
+        "",
+    )
+    print("\n".join(lines), flush=True)
+
+
+# --- Looking and managing -----------------------------------------------------------------------------------------
+
+
+def _config(_asked: argparse.Namespace) -> int:
+    from certctl_web import settings
+
+    reading = settings.read()
+    rows = [(row.name, row.value or "-", row.source) for row in settings.describe(reading)]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for row, described in zip(rows, settings.describe(reading), strict=True):
+        print(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:7}  {described.help}".rstrip())
+    for warning in reading.warnings:
+        _complain(f"warning: {warning}")
+    for problem in reading.problems:
+        _complain(problem)
+    return EX_CONFIG if reading.problems else 0
+
+
+def _token(asked: argparse.Namespace) -> int:
+    settings = _start("token")
+    from certctl_core.pki import reading
+    from certctl_core.usecases import agents
+    from certctl_web import bootstrap
+
+    ttl = _duration(asked.ttl)
+    with bootstrap.managed(settings) as backend:
+        issued = agents.issue_join_token(backend.ports, _operator(), asked.agent_name, ttl)
+        pin = ""
+        if settings.web.tls_cert_path is None:
+            pin = f" --ca-fingerprint sha256:{reading.fingerprint(backend.control_plane().chain[-1])}"
+    print(f"token:    {issued.token}")
+    print(f"good until {issued.record.expires_at:%Y-%m-%d %H:%M:%S} UTC, for one agent")
+    address = settings.web.public_url or f"https://{settings.web.host}:{settings.web.port}"
+    print(f"join with: certctl-agent join --server {address} --token {issued.token}{pin}")
+    return 0
+
+
+def _operator() -> "Principal":
+    """Whoever can run this command has the database and its key, and so is an administrator."""
+    import getpass
+
+    from certctl_core.models.access import Principal, Role
+
+    return Principal(f"{getpass.getuser()} (command line)", Role.ADMIN)
+
+
+def _duration(text: str) -> timedelta:
+    from certctl_core.errors import Invalid
+    from certctl_web.settings import read_duration
+
+    try:
+        return read_duration(text)
+    except ValueError as error:
+        raise Invalid(f"{text!r} {error}") from None
+
+
+def _apikey_create(asked: argparse.Namespace) -> int:
+    settings = _start("apikey")
+    from datetime import UTC, datetime
+
+    from certctl_core.models.access import Role
+    from certctl_core.usecases import access
+    from certctl_web import bootstrap
+
+    expires_at = datetime.now(UTC) + _duration(asked.expires_in) if asked.expires_in else None
+    with bootstrap.managed(settings) as backend:
+        made = access.create_key(backend.ports, _operator(), asked.name, Role(asked.role), expires_at=expires_at)
+    print(made.plain)
+    _complain(f"this is the key of {asked.name} ({made.record.id}, {asked.role}); it is shown this once")
+    return 0
+
+
+def _apikey_list(_asked: argparse.Namespace) -> int:
+    settings = _start("apikey")
+    from certctl_core.ports.store import Query
+    from certctl_core.usecases import access
+    from certctl_web import bootstrap
+
+    with bootstrap.managed(settings) as backend:
+        found = access.page_keys(backend.ports, Query(limit=500))
+    for key in found.items:
+        state = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "in use"
+        used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
+        print(f"{key.id}  {key.role.value:8}  {state:16}  {used:16}  {key.name}")
+    return 0
+
+
+def _apikey_revoke(asked: argparse.Namespace) -> int:
+    settings = _start("apikey")
+    from certctl_core.usecases import access
+    from certctl_web import bootstrap
+
+    with bootstrap.managed(settings) as backend:
+        access.revoke_key(backend.ports, _operator(), asked.id)
+    print(f"{asked.id} is revoked")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The listening socket, made before the process that serves it, so that a port in use is one clear error."""
+
+import errno
+import socket
+
+from certctl_core.errors import NotConfigured
+from certctl_web.settings import PREFIX
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that child processes may inherit. Raises `NotConfigured` when the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise NotConfigured(
+            f"cannot listen on {host}: {error.strerror}", hint=f"Correct {PREFIX}SERVER_HOST."
+        ) from None
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(1024)
+    except OSError as error:
+        made.close()
+        raise NotConfigured(f"cannot listen on {host} port {port}: {error.strerror}", hint=_advice(error)) from None
+    made.set_inheritable(True)
+    return made
+
+
+def _advice(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Is certctl-server running already? Stop it, or set {PREFIX}SERVER_PORT to a free port."
+    if error.errno == errno.EACCES:
+        return f"Ports below 1024 need privileges; set {PREFIX}SERVER_PORT to a higher one."
+    return f"Correct {PREFIX}SERVER_HOST and {PREFIX}SERVER_PORT."

@@ -1,0 +1,86 @@
+"""The loops: what certctl does by itself, and how often. One row each."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from attrs import frozen
+
+from certctl_core.models.jobs import ISSUING, JobStatus
+from certctl_core.ports import Ports
+from certctl_core.ports.store import Is, Query, Where
+from certctl_core.usecases import access, agents, jobs, renewal
+from certctl_web.settings import Schedule, Settings
+
+
+@frozen
+class Duty:
+    """What a loop works with. `call_workers(n)` says that n pending jobs can be worked on."""
+
+    ports: Ports
+    settings: Settings
+    call_workers: Callable[[int], None]
+
+
+@frozen
+class Loop:
+    """`run` returns how many objects it worked on. It must bear being run again at any time, and being cut off."""
+
+    name: str
+    interval: Callable[[Schedule], timedelta]
+    run: Callable[[Duty], int]
+    about: str
+
+
+def _renewals(on: Duty) -> int:
+    return renewal.sweep(on.ports)
+
+
+def _jobs(on: Duty) -> int:
+    """Give back what dead workers held, then have everything that is due worked on."""
+    jobs.release_lapsed(on.ports)
+    due = (
+        Where("status", JobStatus.PENDING),
+        Where("type", ISSUING, Is.ONE_OF),
+        Where("scheduled_at", on.ports.clock.now(), Is.BEFORE),
+    )
+    with on.ports.work() as work:
+        waiting = work.jobs.page(Query(due, limit=1)).total
+    on.call_workers(waiting)
+    return waiting
+
+
+def _retries(on: Duty) -> int:
+    revived = jobs.retry_due(on.ports)
+    on.call_workers(revived)
+    return revived
+
+
+def _timeouts(on: Duty) -> int:
+    return jobs.time_out(on.ports, on.settings.jobs.awaiting_csr, on.settings.jobs.awaiting_approval)
+
+
+def _silent_agents(on: Duty) -> int:
+    return agents.mark_offline(on.ports, on.settings.schedule.agent_health)
+
+
+def _expiries(on: Duty) -> int:
+    return renewal.expire(on.ports)
+
+
+def _housekeeping(on: Duty) -> int:
+    now = on.ports.clock.now()
+    with on.ports.work() as work:
+        work.calls.keep_since(now - on.settings.storage.api_call_retention, now)
+    return access.purge_sessions(on.ports)
+
+
+LOOPS: Final[Sequence[Loop]] = (
+    Loop("renewal_check", lambda every: every.renewal_check, _renewals, "begins renewals that are due"),
+    Loop("job_processor", lambda every: every.job_processor, _jobs, "has pending jobs worked on"),
+    Loop("job_retry", lambda every: every.job_retry, _retries, "revives failed jobs whose pause is over"),
+    Loop("job_timeout", lambda every: every.job_timeout, _timeouts, "fails jobs that waited too long"),
+    Loop("agent_health", lambda every: every.agent_health, _silent_agents, "marks silent agents as Offline"),
+    Loop("short_lived_expiry", lambda every: every.short_lived, _expiries, "marks what has run out as Expired"),
+    Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes old sessions and call records"),
+)

@@ -1,0 +1,63 @@
+"""What a process needs to be a good child: to end with its supervisor, and to be told when to stop."""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+from types import FrameType
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Leash:
+    """Ties this process to the supervisor that started it, or to nothing.
+
+    Linux sends SIGTERM when the supervisor dies, also by kill -9; elsewhere, and for a supervisor that died before we
+    asked, `is_loose` says so to whoever looks.
+    """
+
+    def __init__(self, supervisor: int | None = None) -> None:
+        self._supervisor = supervisor
+        if supervisor is not None and sys.platform == "linux":
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def is_loose(self) -> bool:
+        """Whether the supervisor is gone."""
+        return self._supervisor is not None and os.getppid() != self._supervisor
+
+
+class StopSign:
+    """Set by SIGTERM and SIGINT. A second signal ends the process at once.
+
+    A pipe rather than an `Event`: a signal handler that takes a lock which the code it interrupts holds never returns.
+    """
+
+    def __init__(self) -> None:
+        self._told = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        if self._told:
+            os._exit(128 + number)
+        self._told = True
+        self.wake()
+
+    def wake(self) -> None:
+        """End the present or the next `wait`."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._writer, b".")
+
+    def __bool__(self) -> bool:
+        return self._told
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, and wake when told to stop or when woken. Returns whether to stop."""
+        if select.select([self._reader], [], [], seconds)[0]:
+            os.read(self._reader, 4096)
+        return self._told
