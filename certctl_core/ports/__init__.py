@@ -21,8 +21,8 @@ class Ports:
 
     `tripwire` is called with the name of each numbered point between two durable steps; it does nothing in production
     and lets a test stop the process exactly there. `public_url` is where relying parties reach this control plane (no
-    trailing slash); without one, leafs carry no CDP and AIA addresses. `lease` is how long one call of a CA may take before
-    its job is given to somebody else.
+    trailing slash); without one, leafs carry no CDP and AIA addresses. `lease` is how long one call of a CA may take
+    before its job is given to somebody else.
     """
 
     work: Callable[[], AbstractContextManager[Work]]

@@ -116,8 +116,8 @@ class Table(Protocol[F]):
 
 
 class Certificates(Table[ManagedCertificate], Protocol):
-    """Beside the fields, a query may ask for `target_id`, `agent_id` and, with `CONTAINS`, for `names`: what people look
-    for, the name and the common name."""
+    """Beside the fields, a query may ask for `target_id`, `agent_id` and, with `CONTAINS`, for `names`: what people
+    look for, the name and the common name."""
 
     @abstractmethod
     def due_for_renewal(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
