@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from certctl_core.errors import Invalid
+
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
@@ -39,8 +41,12 @@ def bit_string(content: bytes) -> bytes:
 
 
 def time(at: datetime) -> bytes:
-    """Time of RFC 5280 sections 4.1.2.5 and 5.1.2.4: UTCTime through 2049, GeneralizedTime from 2050. `at` is aware; a
-    fraction of a second is dropped."""
+    """Time of RFC 5280 sections 4.1.2.5 and 5.1.2.4: UTCTime through 2049, GeneralizedTime from 2050.
+
+    A fraction of a second is dropped. Raises `Invalid` for a time without zone.
+    """
+    if at.tzinfo is None:
+        raise Invalid(f"{at} is a time without zone")
     at = at.astimezone(UTC)
     written = f"{at:%m%d%H%M%S}Z"
     if at.year < 2050:

@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography import x509
 
-from certctl_core.errors import FieldProblem, Invalid
+from certctl_core.errors import FieldProblem, Invalid, Unreadable
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import asn1, serials, signing
 from certctl_core.pki.ca import Authority
@@ -20,6 +20,9 @@ from certctl_core.pki.plan import CrlPlan, RevokedEntry
 from certctl_core.pki.untrusted import capped, is_pem, parsing
 
 MAX_CRL_BYTES: Final = 128 * 1024 * 1024
+
+FLAGS: Final = {reason: x509.ReasonFlags[reason.name.lower()] for reason in RevocationReason}
+"""Our reasons and the library's, whose values spell `cACompromise` as RFC 5280 does."""
 
 _VERSION_2: Final = asn1.integer(1)
 _OID_REASON: Final = bytes.fromhex("0603551d15")
@@ -139,6 +142,9 @@ def entry_of(crl: x509.CertificateRevocationList, serial_number: str) -> Revoked
 
 def _reason(extensions: x509.Extensions) -> RevocationReason:
     try:
-        return RevocationReason(extensions.get_extension_for_class(x509.CRLReason).value.reason.value)
+        flag = extensions.get_extension_for_class(x509.CRLReason).value.reason
+        return next(reason for reason, its_flag in FLAGS.items() if its_flag is flag)
+    except StopIteration:
+        raise Unreadable("the CRL has an entry with a reason that certctl does not use") from None
     except x509.ExtensionNotFound:
         return RevocationReason.UNSPECIFIED

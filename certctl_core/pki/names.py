@@ -6,6 +6,7 @@ because mapping Unicode to A-labels differs between versions of IDNA and a certi
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -47,9 +48,12 @@ def general_name(text: str) -> x509.GeneralName:
     if "@" in text:
         return x509.RFC822Name(_email(text))
     try:
-        return x509.IPAddress(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         return x509.DNSName(dns_name(text))
+    if "%" in text:
+        raise Invalid(f"{text!r} has a zone, which means something on one host only")
+    return x509.IPAddress(address)
 
 
 def general_names(sans: Sequence[str]) -> tuple[x509.GeneralName, ...]:
@@ -125,13 +129,19 @@ def _check_label(text: str, label: str) -> None:
 
 
 def _is_a_label(label: str) -> bool:
-    """Whether it is `xn--` and Punycode (RFC 3492) of something that needs it."""
+    """Whether it is `xn--` and Punycode (RFC 3492) of something that needs it and that IDNA has (RFC 5892): letters,
+    marks and digits in normal form C and lower case, and the few characters that are valid in some context."""
     try:
         decoded = label[4:].encode("ascii").decode("punycode")
         encoded = decoded.encode("punycode").decode("ascii")
     except (UnicodeError, ValueError, OverflowError):
         return False
-    return label.startswith("xn--") and not decoded.isascii() and encoded.lower() == label[4:]
+    permitted = all(unicodedata.category(one)[0] in "LMN" or one in _IN_CONTEXT for one in decoded)
+    normal = unicodedata.normalize("NFC", decoded) == decoded == decoded.lower()
+    return label.startswith("xn--") and not decoded.isascii() and encoded == label[4:] and permitted and normal
+
+
+_IN_CONTEXT: Final = frozenset("-_\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d")
 
 
 def _email(text: str) -> str:

@@ -18,6 +18,7 @@ from certctl_core.errors import Invalid, Refused, Unreadable
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import keys, serials, signing
 from certctl_core.pki.ca import Authority
+from certctl_core.pki.crl import FLAGS
 from certctl_core.pki.plan import OcspAnswer, OcspQuestion
 from certctl_core.pki.untrusted import capped, parsing
 
@@ -136,9 +137,9 @@ def _status(answer: OcspAnswer) -> tuple[ocsp.OCSPCertStatus, x509.ReasonFlags |
     if answer.next_update <= answer.this_update:
         raise Invalid.field("next_update", "is not after this_update")
     if answer.revoked_at is not None:
-        if answer.reason in (None, RevocationReason.UNSPECIFIED):
+        if answer.reason is None or answer.reason is RevocationReason.UNSPECIFIED:
             return ocsp.OCSPCertStatus.REVOKED, None
-        return ocsp.OCSPCertStatus.REVOKED, x509.ReasonFlags(answer.reason.value)
+        return ocsp.OCSPCertStatus.REVOKED, FLAGS[answer.reason]
     return (ocsp.OCSPCertStatus.GOOD if answer.known else ocsp.OCSPCertStatus.UNKNOWN), None
 
 

@@ -1,0 +1,208 @@
+"""CRLs are, byte for byte, what the library's builder makes of the same plan, and read back as planned."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certctl_core.errors import Invalid, TooLarge, Unreadable
+from certctl_core.models.certificates import RevocationReason
+from certctl_core.pki import ca, crl, keys, names, serials, signing
+from certctl_core.pki.ca import Authority
+from certctl_core.pki.keys import KeyKind
+from certctl_core.pki.plan import CrlPlan, RevokedEntry
+from tests import plans
+
+REASONS = tuple(RevocationReason)
+
+
+def _plan(*entries: RevokedEntry, **changes: Any) -> CrlPlan:
+    usual = {"number": 1, "this_update": plans.NOW, "next_update": plans.NOW + timedelta(days=1), "entries": entries}
+    return CrlPlan(**{**usual, **changes})
+
+
+def _one_of_each_reason() -> list[RevokedEntry]:
+    return [RevokedEntry(f"{index + 1:x}", plans.NOW, reason) for index, reason in enumerate(REASONS)]
+
+
+def _by_the_library(authority: Authority, plan: CrlPlan) -> x509.CertificateRevocationList:
+    """The same list made by cryptography's builders."""
+
+    def entry(one: RevokedEntry) -> x509.RevokedCertificate:
+        builder = x509.RevokedCertificateBuilder().serial_number(serials.to_int(one.serial_number))
+        builder = builder.revocation_date(one.revoked_at)
+        if one.reason is not RevocationReason.UNSPECIFIED:
+            builder = builder.add_extension(x509.CRLReason(crl.FLAGS[one.reason]), critical=False)
+        return builder.build()
+
+    builder = (
+        x509.CertificateRevocationListBuilder(revoked_certificates=[entry(one) for one in plan.entries])
+        .issuer_name(authority.certificate.subject)
+        .last_update(plan.this_update)
+        .next_update(plan.next_update)
+        .add_extension(x509.AuthorityKeyIdentifier(authority.key_identifier, None, None), critical=False)
+        .add_extension(x509.CRLNumber(plan.number), critical=False)
+    )
+    deterministic = signing.deterministic(authority.private_key)
+    return builder.sign(
+        authority.private_key, signing.hash_for(authority.private_key), ecdsa_deterministic=deterministic
+    )
+
+
+@pytest.mark.parametrize("kind", plans.DETERMINISTIC_KINDS)
+def test_a_crl_is_what_the_library_makes_byte_for_byte(kind: KeyKind) -> None:
+    plan = _plan(*_one_of_each_reason(), number=2**70)
+    expected = _by_the_library(plans.authority(kind), plan).public_bytes(Encoding.DER)
+    assert crl.sign_crl(plans.authority(kind), plan) == expected
+
+
+@pytest.mark.parametrize("kind", [KeyKind.ML_DSA_44, KeyKind.ML_DSA_65])
+def test_an_ml_dsa_crl_differs_from_the_librarys_in_its_signature_alone(kind: KeyKind) -> None:
+    plan = _plan(*_one_of_each_reason())
+    signed = crl.read(crl.sign_crl(plans.authority(kind), plan))
+    expected = _by_the_library(plans.authority(kind), plan)
+    assert signed.tbs_certlist_bytes == expected.tbs_certlist_bytes
+    assert signed.signature_algorithm_oid == expected.signature_algorithm_oid
+    assert crl.is_signed_by(signed, plans.authority(kind).certificate)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, serials.MAX_OURS),
+            st.datetimes(datetime(1950, 1, 1), datetime(2060, 1, 1)),  # noqa: DTZ001
+            st.sampled_from(REASONS),
+        ),
+        unique_by=lambda one: one[0],
+        max_size=40,
+    ),
+    st.integers(0, 2**159 - 1),
+)
+def test_any_list_is_what_the_library_makes(rows: list[tuple[int, datetime, RevocationReason]], number: int) -> None:
+    entries = [RevokedEntry(serials.canonical(n), at.replace(tzinfo=UTC), reason) for n, at, reason in rows]
+    plan = _plan(*entries, number=number)
+    expected = _by_the_library(plans.authority(), plan).public_bytes(Encoding.DER)
+    assert crl.sign_crl(plans.authority(), plan) == expected
+
+
+def test_a_crl_reads_back_as_planned() -> None:
+    entries = _one_of_each_reason()
+    signed = crl.read(crl.sign_crl(plans.authority(), _plan(*entries, number=42)))
+    assert crl.number_of(signed) == 42
+    assert signed.last_update_utc == plans.NOW
+    assert signed.next_update_utc == plans.NOW + timedelta(days=1)
+    assert [crl.entry_of(signed, one.serial_number) for one in entries] == entries
+    assert crl.entry_of(signed, "ff") is None
+    assert crl.is_signed_by(signed, plans.authority().certificate)
+    assert not crl.is_signed_by(signed, plans.authority(KeyKind.ECDSA_P384).certificate)
+
+
+def test_an_empty_crl_has_no_list_of_revoked_certificates() -> None:
+    signed = crl.read(crl.sign_crl(plans.authority(), _plan()))
+    assert len(signed) == 0
+    assert _by_the_library(plans.authority(), _plan()).tbs_certlist_bytes == signed.tbs_certlist_bytes
+
+
+def test_an_unspecified_reason_is_said_by_saying_nothing() -> None:
+    signed = crl.read(
+        crl.sign_crl(plans.authority(), _plan(RevokedEntry("1", plans.NOW, RevocationReason.UNSPECIFIED)))
+    )
+    assert list(signed[0].extensions) == []
+
+
+def test_times_in_other_zones_are_written_in_utc() -> None:
+    berlin = timezone(timedelta(hours=1))
+    local = _plan(RevokedEntry("1", plans.NOW.astimezone(berlin), RevocationReason.SUPERSEDED))
+    utc = _plan(RevokedEntry("1", plans.NOW, RevocationReason.SUPERSEDED))
+    assert crl.sign_crl(plans.authority(), local) == crl.sign_crl(plans.authority(), utc)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": -1},
+        {"number": 2**159},
+        {"next_update": plans.NOW},
+        {"this_update": plans.NOW.replace(tzinfo=None)},
+        {"entries": [RevokedEntry("1", plans.NOW, RevocationReason.SUPERSEDED)] * 2},
+        {"entries": [RevokedEntry("0", plans.NOW, RevocationReason.SUPERSEDED)]},
+        {"entries": [RevokedEntry("1", plans.NOW.replace(tzinfo=None), RevocationReason.SUPERSEDED)]},
+    ],
+)
+def test_a_plan_no_crl_can_follow_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        crl.sign_crl(plans.authority(), _plan(**changes))
+
+
+def test_a_ca_that_may_not_sign_crls_does_not() -> None:
+    key = plans.key(name="no-crls")
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(names.subject("ca.example"))
+        .issuer_name(names.subject("ca.example"))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(plans.NOW)
+        .not_valid_after(plans.NOW + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .sign(key, signing.hash_for(key))
+    )
+    with pytest.raises(Invalid, match="cRLSign"):
+        crl.sign_crl(Authority((certificate,), key), _plan())
+
+
+def test_the_time_for_a_list_grows_with_its_length() -> None:
+    """A hundred thousand entries: with a quadratic builder this would take half a minute."""
+    entries = [RevokedEntry(f"{n:x}", plans.NOW, RevocationReason.SUPERSEDED) for n in range(1, 100_001)]
+    signed = crl.read(crl.sign_crl(plans.authority(), _plan(*entries)))
+    assert len(signed) == 100_000
+    assert crl.entry_of(signed, "186a0") == entries[-1]
+
+
+VALID = crl.sign_crl(plans.authority(), _plan(*_one_of_each_reason()))
+
+
+def test_what_is_no_crl_is_not_read() -> None:
+    for wrong in (b"", b"0", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", VALID + b"\0"):
+        with pytest.raises(Unreadable):
+            crl.read(wrong)
+    pem = crl.read(VALID).public_bytes(Encoding.PEM)
+    assert crl.read(pem) == crl.read(VALID)
+
+
+def test_an_endless_crl_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crl, "MAX_CRL_BYTES", 100)
+    with pytest.raises(TooLarge):
+        crl.read(VALID)
+
+
+@given(plans.mutations(VALID))
+def test_broken_crls_give_typed_errors(broken: bytes) -> None:
+    with plans.only_typed_errors():
+        found = crl.read(broken)
+        crl.number_of(found)
+        crl.is_signed_by(found, plans.authority().certificate)
+        crl.entry_of(found, "3")
+
+
+def test_the_ca_and_its_crl_have_one_key_identifier() -> None:
+    signed = crl.read(VALID)
+    identifier = signed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    assert identifier == ca.key_identifier(plans.authority().private_key.public_key())
+    assert keys.same_key(plans.authority().certificate, plans.authority().private_key)
