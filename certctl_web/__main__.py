@@ -144,7 +144,7 @@ def _web(asked: argparse.Namespace) -> int:
     settings = _start("web")
     import socket
 
-    from certctl_web import bootstrap, web
+    from certctl_web import bootstrap, serving, web
     from certctl_web.listening import listen
     from certctl_web.process import Leash
 
@@ -157,7 +157,7 @@ def _web(asked: argparse.Namespace) -> int:
         if asked.supervised_by is None:
             _welcome(settings, bootstrap.prepare(settings, database.url))
         pair = bootstrap.server_pair(settings)
-        web.serve(settings, listener, pair, leash, lambda: web.served(settings, database.url))
+        web.serve(settings, listener, pair, leash, lambda: serving.served(settings, database.url))
     return 0
 
 

@@ -15,15 +15,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
 import gevent
 import gunicorn.http.wsgi
-import structlog
 from attrs import frozen
-from cryptography import x509
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.app.base import BaseApplication
@@ -32,11 +30,6 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
-from certctl_core.errors import CertctlError
-from certctl_web import bootstrap
-from certctl_web.app import create_app
-from certctl_web.bootstrap import Backend
-from certctl_web.options import Options, Rate
 from certctl_web.process import Leash
 from certctl_web.settings import Settings
 from certctl_web.tls import Pair, ServerContext
@@ -51,8 +44,6 @@ LONGEST_REQUEST_LINE: Final = 8190
 # Gunicorn puts its own name into every answer and has no setting for it.
 setattr(gunicorn.http.wsgi, "SERVER", "certctl")  # noqa: B010 - its type stub does not know the name
 
-log = structlog.get_logger(__name__)
-
 Wsgi = Callable[[Any, Callable[..., Any]], Iterable[bytes]]
 
 
@@ -65,40 +56,6 @@ class Served:
     tend: Callable[[], None]
     close: Callable[[], None]
     tend_every: float = 3600.0
-
-
-def served(settings: Settings, url: str) -> Served:
-    """What one web process serves: its own pool, application and TLS context."""
-    backend = bootstrap.connect(settings, url, max(2, settings.storage.database_max_conns // settings.web.workers))
-
-    def tend() -> None:
-        try:
-            bootstrap.ensure_certificate(settings, backend)
-        except (CertctlError, OSError) as error:
-            log.warning("server certificate not looked after", error=str(error))
-
-    application = create_app(backend.ports, _options(settings, backend))
-    return Served(application, ServerContext(bootstrap.server_pair(settings)), tend, backend.close)
-
-
-def _options(settings: Settings, backend: Backend) -> Options:
-    """What the application needs to know of the settings."""
-    web = settings.web
-
-    @cache
-    def server_ca() -> x509.Certificate | None:
-        return backend.control_plane().chain[-1] if web.tls_cert_path is None else None
-
-    return Options(
-        auth_required=settings.access.auth_type != "none",
-        given_keys=settings.access.given_keys,
-        max_body_size=web.max_body_size,
-        rate=Rate(web.rate_limit_rps, web.rate_limit_burst) if web.rate_limit_enabled else None,
-        cors_origins=web.cors_origins,
-        trusted_proxies=web.trusted_proxies,
-        server_ca=server_ca,
-        hand_out=settings.jobs.hand_out,
-    )
 
 
 def serve(settings: Settings, listener: socket.socket, pair: Pair, leash: Leash, make: Callable[[], Served]) -> None:

@@ -1,0 +1,51 @@
+"""What a web process serves: the application over its own pool of connections, made after the fork."""
+
+from functools import cache
+
+import structlog
+from cryptography import x509
+
+from certctl_core.errors import CertctlError
+from certctl_web import bootstrap
+from certctl_web.app import create_app
+from certctl_web.bootstrap import Backend
+from certctl_web.options import Options, Rate
+from certctl_web.settings import Settings
+from certctl_web.tls import ServerContext
+from certctl_web.web import Served
+
+log = structlog.get_logger(__name__)
+
+
+def served(settings: Settings, url: str) -> Served:
+    """What one web process serves: its own pool, application and TLS context."""
+    backend = bootstrap.connect(settings, url, max(2, settings.storage.database_max_conns // settings.web.workers))
+
+    def tend() -> None:
+        try:
+            bootstrap.ensure_certificate(settings, backend)
+        except (CertctlError, OSError) as error:
+            log.warning("server certificate not looked after", error=str(error))
+
+    application = create_app(backend.ports, _options(settings, backend))
+    return Served(application, ServerContext(bootstrap.server_pair(settings)), tend, backend.close)
+
+
+def _options(settings: Settings, backend: Backend) -> Options:
+    """What the application needs to know of the settings."""
+    web = settings.web
+
+    @cache
+    def server_ca() -> x509.Certificate | None:
+        return backend.control_plane().chain[-1] if web.tls_cert_path is None else None
+
+    return Options(
+        auth_required=settings.access.auth_type != "none",
+        given_keys=settings.access.given_keys,
+        max_body_size=web.max_body_size,
+        rate=Rate(web.rate_limit_rps, web.rate_limit_burst) if web.rate_limit_enabled else None,
+        cors_origins=web.cors_origins,
+        trusted_proxies=web.trusted_proxies,
+        server_ca=server_ca,
+        hand_out=settings.jobs.hand_out,
+    )
