@@ -10,6 +10,7 @@ CA's key, an issuer's password) pays once a process. A list must not open what i
 one value when it is needed.
 """
 
+import contextlib
 import os
 import secrets
 import stat
@@ -34,6 +35,7 @@ _ROUNDS: Final = 100_000
 _FIXED_SALT: Final = b"certctl-config-encryption-v1"
 _KEYS_KEPT: Final = 512
 _SHORTEST_PASSPHRASE: Final = 16
+_LONGEST_PASSPHRASE: Final = 4096
 
 
 class PassphraseBox(SecretBox):
@@ -98,34 +100,35 @@ class PassphraseBox(SecretBox):
 def key_file(path: Path) -> str:
     """The passphrase kept in `path`; the first caller makes one of 256 random bits.
 
-    Any number of processes may start at once: the file appears complete and under one name only once. Raises
-    `NotConfigured` when others than its owner may read it, when it belongs to somebody else, or when it is empty.
+    Any number of programs may start at once: the file appears complete, or not at all. Raises `NotConfigured` when it
+    cannot be read or made, is empty, belongs to somebody else, or may be read by others than its owner.
     """
-    while True:
+    try:
         try:
             return _read_key(path)
         except FileNotFoundError:
             _make_key(path)
+            return _read_key(path)
+    except OSError as error:
+        raise NotConfigured(
+            f"The key file {path} cannot be made or read: {error.strerror}.",
+            hint="May this user write to its folder? A key can also be given in CERTCTL_CONFIG_ENCRYPTION_KEY.",
+        ) from error
 
 
 def _read_key(path: Path) -> str:
-    # Not following a link and not waiting for a pipe: whoever can put those here could choose our key.
+    # Not waiting for a pipe, and not following a link: whoever can put one here could choose our key.
+    if path.is_symlink():
+        raise _not_ordinary(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, encoding="utf-8") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise NotConfigured(f"The key file {path} is not a regular file.", hint="Name an ordinary file.")
-        if found.st_mode & 0o077:
-            raise NotConfigured(
-                f"The key file {path} is open to other users (mode {found.st_mode & 0o777:04o}).",
-                hint=f"Run: chmod 600 {path}. If others could have read it, treat what it sealed as known to them.",
-            )
-        if found.st_uid != os.geteuid() != 0:
-            raise NotConfigured(
-                f"The key file {path} belongs to user id {found.st_uid}, not to this program's {os.geteuid()}.",
-                hint=f"Run: chown {os.geteuid()} {path}",
-            )
-        passphrase = file.read(4096).strip()
+            raise _not_ordinary(path)
+        _check_private(path, found)
+        passphrase = os.read(descriptor, _LONGEST_PASSPHRASE).decode(errors="replace").strip()
+    finally:
+        os.close(descriptor)
     if not passphrase:
         raise NotConfigured(
             f"The key file {path} is empty.",
@@ -134,28 +137,39 @@ def _read_key(path: Path) -> str:
     return passphrase
 
 
+def _not_ordinary(path: Path) -> NotConfigured:
+    return NotConfigured(f"The key file {path} is not a regular file.", hint="Put the key itself there, not a link.")
+
+
+def _check_private(path: Path, found: os.stat_result) -> None:
+    if found.st_mode & 0o077:
+        raise NotConfigured(
+            f"The key file {path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}).",
+            hint=f"Run: chmod 600 {path}. If others could have read it, treat what it sealed as known to them.",
+        )
+    if found.st_uid != os.geteuid() != 0:
+        raise NotConfigured(
+            f"The key file {path} belongs to user id {found.st_uid}, not to this program's {os.geteuid()}.",
+            hint=f"Run: chown {os.geteuid()} {path}",
+        )
+
+
 def _make_key(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
             file.flush()
             os.fsync(descriptor)
-        try:
+        with contextlib.suppress(FileExistsError):
             # Unlike a rename, a link never replaces: whoever comes second reads the first one's key.
             path.hardlink_to(draft)
-        except FileExistsError:
-            return
-        _sync_directory(path.parent)
     finally:
         draft.unlink()
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
+        os.close(folder)

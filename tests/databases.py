@@ -1,16 +1,19 @@
 """PostgreSQL for tests: a pytest plugin.
 
 `database_url` is a fresh, fully migrated database of the test's own. It is a copy of a template that is migrated once
-(copying costs a few hundredths of a second), on a server that is started once: the embedded PostgreSQL without fsync,
-or the server that CERTCTL_TEST_DATABASE_URL names, whose user must be allowed to create databases.
+(copying costs a few hundredths of a second), on a server that is started once: the embedded PostgreSQL, in memory
+where the machine has room, or the one that CERTCTL_TEST_DATABASE_URL names, whose user must be allowed to create
+databases.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import LiteralString
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import psycopg
@@ -24,16 +27,21 @@ from certctl_adapters.postgres.embedded import EmbeddedPostgres
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 """For data that nobody will miss."""
 
-_SQL = Path(__file__).parents[1] / "sql"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made in it is nobody else's
+_ROOM = 2**30
 _numbers = itertools.count(1)
 
 
 @frozen
 class DatabaseServer:
-    """`admin` may create databases, `owner` is the role they belong to; both are postgresql:// URLs."""
+    """`admin` may create databases, `owner` is the role they belong to; both are postgresql:// URLs.
+
+    `how` is what to add to CREATE DATABASE.
+    """
 
     admin: str
     owner: str
+    how: LiteralString = ""
 
     def create(self, template: str = "template0") -> str:
         """A new database; returns its URL. The name is unique among processes."""
@@ -42,7 +50,7 @@ class DatabaseServer:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         if owner.username:
             statement += sql.SQL(" OWNER {}").format(sql.Identifier(unquote(owner.username)))
-        self._run(statement)
+        self._run(statement + sql.SQL(self.how))
         return urlunsplit(owner._replace(path=f"/{name}"))
 
     def drop(self, url: str) -> None:
@@ -65,15 +73,36 @@ def database_server() -> Iterator[DatabaseServer]:
     if external := os.environ.get("CERTCTL_TEST_DATABASE_URL"):
         yield DatabaseServer(admin=external, owner=external)
         return
-    # Not below pytest's own temporary folder: that one is kept for days, this one is 40 MB.
-    home = Path(tempfile.mkdtemp(prefix="certctl-test-"))
+    place = _place()
+    _remove_left_behind(place)
+    home = Path(tempfile.mkdtemp(prefix=f"certctl-test-{os.getpid()}-", dir=place))
     postgres = EmbeddedPostgres(home / "postgres", settings=FAST)
     try:
         owner = postgres.ensure_running()
-        yield DatabaseServer(admin=postgres.superuser("postgres").url, owner=owner.url)
+        yield DatabaseServer(postgres.superuser("postgres").url, owner.url, how=" STRATEGY FILE_COPY")
     finally:
         postgres.stop()
         shutil.rmtree(home)
+
+
+def _place() -> Path:
+    """Not pytest's own temporary folder, which is kept for days: a database has 40 MB."""
+    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+        return _MEMORY
+    return Path(tempfile.gettempdir())
+
+
+def _remove_left_behind(place: Path) -> None:
+    """Stop and delete the servers of test runs that were killed."""
+    for home in place.glob("certctl-test-*-*"):
+        try:
+            os.kill(int(home.name.split("-")[2]), 0)
+        except ProcessLookupError:
+            with contextlib.suppress(OSError):  # another run may be at it, too
+                EmbeddedPostgres(home / "postgres").stop()
+                shutil.rmtree(home)
+        except PermissionError:
+            continue  # another user's
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +110,7 @@ def database_template(database_server: DatabaseServer) -> Iterator[str]:
     """The name of a migrated database to copy. Nobody may be connected to it."""
     url = database_server.create()
     try:
-        if any(_SQL.glob("*.sql")):
-            migrate.migrate(url)
+        migrate.migrate(url)
         yield database_name(url)
     finally:
         database_server.drop(url)

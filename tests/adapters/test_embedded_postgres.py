@@ -88,7 +88,10 @@ def spawn(function: Callable[..., object], *arguments: object) -> Any:
 
 
 def become(user: str, function: Callable[[], T]) -> T:
-    """What the function returns when `user` runs it. Forked, because that user may not be able to read our Python."""
+    """What the function returns when `user` runs it.
+
+    Forked, because that user may not be able to read our Python: whatever the function imports must have been imported.
+    """
     entry = pwd.getpwnam(user)
     reading, writing = os.pipe()
     child = os.fork()
@@ -551,6 +554,7 @@ def test_root_runs_it_as_somebody_else_in_a_folder_that_one_cannot_reach(tmp_pat
 
 @as_root
 def test_an_ordinary_user_runs_it_as_itself(public: Path) -> None:
+    start(public / "rehearsal").stop()  # so that everything is imported
     owner = pwd.getpwnam("nobody")
     place = public / "data"
     place.mkdir()
