@@ -1,0 +1,93 @@
+"""From a request to a row of the table and back: the only Falcon resource of the API."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import falcon
+
+from certctl_core.errors import CertctlError, NotFound
+from certctl_core.ids import CLIENT_ID
+from certctl_core.ports import Ports
+from certctl_web.media import reading, writing
+from certctl_web.middleware import facts
+from certctl_web.middleware.authentication import caller_of
+from certctl_web.operation import JSON, Answer, Call, Row
+from certctl_web.options import Options
+
+Responder = Callable[..., None]
+
+
+class Endpoint:
+    """One path and the rows that answer its methods."""
+
+    def __init__(self, ports: Ports, options: Options, rows: Iterable[Row]) -> None:
+        self._ports = ports
+        self._options = options
+        self.rows: Mapping[str, Row] = {row.method: row for row in rows}
+        for method, row in self.rows.items():
+            setattr(self, f"on_{method.lower()}", self._responder(row))
+
+    def _responder(self, row: Row) -> Responder:
+        def respond(req: falcon.Request, resp: falcon.Response, **params: str) -> None:
+            _answer(resp, row, self._run(req, row, params))
+
+        return respond
+
+    def _run(self, req: falcon.Request, row: Row, params: Mapping[str, str]) -> Any:
+        try:
+            return self._ask(req, row, params)
+        except CertctlError as error:
+            instead = row.instead(error) if row.instead else None
+            if instead is None:
+                raise
+            facts.of(req).failure = error
+            return instead
+
+    def _ask(self, req: falcon.Request, row: Row, params: Mapping[str, str]) -> Any:
+        _must_be_ids(row, params)
+        _must_be_accepted(row, req.content_type or "")
+        known = facts.of(req)
+        call: Call[Any] = Call(
+            ports=self._ports,
+            options=self._options,
+            caller=caller_of(req),
+            path=params,
+            query=None if row.query is None else reading.read_query(row.query, req.query_string),
+            body=known.body,
+            content_type=req.content_type or "",
+            if_none_match=req.get_header("If-None-Match") or "",
+        )
+        asked = None
+        if row.body is not None:
+            identity = params.get("id") if row.method == "PUT" else None
+            asked = reading.read_body(row.body, known.body, identity=identity)
+        return row.run(call, asked)
+
+
+def _must_be_ids(row: Row, params: Mapping[str, str]) -> None:
+    """What cannot be an id names nothing. A parameter that takes the rest of the path is the row's own business."""
+    for name, value in params.items():
+        if f"{{{name}}}" in row.path and not CLIENT_ID.fullmatch(value):
+            raise NotFound(f"{value[:130]!r} is no id, so there is nothing of that id")
+
+
+def _must_be_accepted(row: Row, content_type: str) -> None:
+    """JSON is read as such whatever it is called; bytes of a protocol must not be called something else."""
+    if row.accepts != JSON and content_type and row.accepts not in content_type:
+        raise falcon.HTTPUnsupportedMediaType(description=f"the body must be {row.accepts}, not {content_type[:100]}")
+
+
+def _answer(resp: falcon.Response, row: Row, given: Any) -> None:
+    answer: Answer[Any] = given if isinstance(given, Answer) else Answer(content=given)
+    resp.status = answer.status or row.status
+    for name, value in answer.headers.items():
+        resp.set_header(name, value)
+    if resp.status_code in (204, 304):
+        return
+    resp.content_type = row.media_type
+    resp.data = answer.raw if answer.raw is not None else writing.write_json(answer.content)
+
+
+def row_of(resource: object, method: str) -> Row | None:
+    """The row that a resource answers a method with, if it is one of the table's."""
+    return resource.rows.get(method) if isinstance(resource, Endpoint) else None

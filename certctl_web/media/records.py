@@ -1,0 +1,236 @@
+"""The audit trail, the loops, the figures, keys and the server's own state on the wire."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import attrs
+from attrs import frozen
+
+from certctl_core.models import access as access_facts
+from certctl_core.models import records as facts
+from certctl_core.models.access import ActorType, Role
+from certctl_core.models.agents import AgentStatus
+from certctl_core.models.certificates import CertificateStatus
+from certctl_core.models.jobs import JobStatus
+from certctl_core.models.records import LoopOutcome
+from certctl_core.ports.store import Is, Query, Where
+from certctl_core.usecases.access import NewKey
+from certctl_core.usecases.status import Summary
+from certctl_web.media.bounds import Name
+from certctl_web.media.paging import Paging
+
+
+@frozen(kw_only=True)
+class StatusResponse:
+    """What was done."""
+
+    status: str
+    message: str | None = None
+
+
+@frozen(kw_only=True)
+class AuditEvent:
+    id: str
+    actor: str
+    actor_type: ActorType
+    action: str
+    resource_type: str
+    resource_id: str
+    details: Mapping[str, Any]
+    request_id: str | None = None
+    timestamp: datetime
+
+    @classmethod
+    def of(cls, fact: facts.AuditEvent) -> Self:
+        values = {a.name: getattr(fact, a.name) for a in attrs.fields(cls)}
+        return cls(**values | {"details": dict(fact.details), "request_id": fact.request_id or None})
+
+
+@frozen(kw_only=True)
+class AuditList(Paging):
+    """Newest first. `resource_type=api` lists the recorded API calls."""
+
+    actor: str | None = None
+    action: str | None = None
+    resource_type: str | None = None
+    resource_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def wish(self) -> Query:
+        names = ("actor", "action", "resource_type", "resource_id")
+        where = [Where(name, value) for name in names if (value := getattr(self, name)) is not None]
+        where += [Where("timestamp", self.since, Is.AFTER)] if self.since else []
+        where += [Where("timestamp", self.until, Is.BEFORE)] if self.until else []
+        return self.ask(*where, sort="timestamp", descending=True)
+
+
+@frozen(kw_only=True)
+class Loop:
+    """One scheduler loop and its last run. `last_items` is how many objects that run worked on."""
+
+    name: str
+    interval_seconds: float
+    next_run_at: datetime
+    last_started_at: datetime | None = None
+    last_finished_at: datetime | None = None
+    last_duration_ms: int | None = None
+    last_outcome: LoopOutcome
+    last_error: str | None = None
+    last_items: int
+    last_worker: str | None = None
+    runs: int
+    failures: int
+
+    @classmethod
+    def of(cls, fact: facts.LoopState) -> Self:
+        took = fact.last_duration
+        return cls(
+            name=fact.name,
+            interval_seconds=fact.interval.total_seconds(),
+            next_run_at=fact.next_run_at,
+            last_started_at=fact.last_started_at,
+            last_finished_at=fact.last_finished_at,
+            last_duration_ms=None if took is None else round(took.total_seconds() * 1000),
+            last_outcome=fact.last_outcome,
+            last_error=fact.last_error or None,
+            last_items=fact.last_items,
+            last_worker=fact.last_worker or None,
+            runs=fact.runs,
+            failures=fact.failures,
+        )
+
+
+@frozen(kw_only=True)
+class Loops:
+    data: tuple[Loop, ...]
+    total: int
+
+
+@frozen(kw_only=True)
+class DashboardSummary:
+    """The state of the fleet at `completed_at`. Retired agents and archived certificates are not counted."""
+
+    total_certificates: int
+    expiring_certificates: int
+    expired_certificates: int
+    revoked_certificates: int
+    active_agents: int
+    offline_agents: int
+    total_agents: int
+    pending_jobs: int
+    failed_jobs: int
+    complete_jobs: int
+    notifications_dead: int
+    completed_at: datetime
+
+    @classmethod
+    def of(cls, summary: Summary) -> Self:
+        waiting = (JobStatus.PENDING, JobStatus.AWAITING_CSR, JobStatus.AWAITING_APPROVAL)
+        return cls(
+            total_certificates=summary.total_certificates,
+            expiring_certificates=summary.expiring_soon,
+            expired_certificates=summary.certificates.get(CertificateStatus.EXPIRED, 0),
+            revoked_certificates=summary.certificates.get(CertificateStatus.REVOKED, 0),
+            active_agents=summary.agents.get(AgentStatus.ONLINE.value, 0),
+            offline_agents=summary.agents.get(AgentStatus.OFFLINE.value, 0),
+            total_agents=sum(summary.agents.values()),
+            pending_jobs=sum(summary.jobs.get(status, 0) for status in waiting),
+            failed_jobs=summary.jobs.get(JobStatus.FAILED, 0),
+            complete_jobs=summary.jobs.get(JobStatus.COMPLETED, 0),
+            notifications_dead=0,
+            completed_at=summary.at,
+        )
+
+
+@frozen(kw_only=True)
+class CertificateStatusCount:
+    status: str
+    count: int
+
+
+@frozen(kw_only=True)
+class ExpirationBucket:
+    """`date` is a day, YYYY-MM-DD, in UTC."""
+
+    date: str
+    count: int
+
+
+@frozen(kw_only=True)
+class CreateApiKey:
+    """A key for a person or a program. Agents get theirs by joining."""
+
+    name: Name
+    role: Role = Role.OPERATOR
+    expires_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class ApiKey:
+    """A key's record; the key itself is kept nowhere."""
+
+    id: str
+    name: str
+    role: Role
+    agent_id: str | None = None
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    @classmethod
+    def of(cls, fact: access_facts.ApiKey) -> Self:
+        return cls(**{a.name: getattr(fact, a.name) for a in attrs.fields(ApiKey)})
+
+
+@frozen(kw_only=True)
+class CreatedApiKey(ApiKey):
+    """`key` is shown this once."""
+
+    key: str
+
+    @classmethod
+    def of_new(cls, made: NewKey) -> Self:
+        return cls(**attrs.asdict(ApiKey.of(made.record), recurse=False), key=made.plain)
+
+
+@frozen(kw_only=True)
+class AuthInfo:
+    auth_type: str
+    required: bool
+
+
+@frozen(kw_only=True)
+class AuthCheck:
+    status: str
+    user: str
+    admin: bool
+    role: Role
+    agent_id: str | None = None
+
+
+@frozen(kw_only=True)
+class Health:
+    status: str
+    timestamp: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Readiness:
+    """`db` says whether the database answered; `error` why not."""
+
+    status: str
+    db: str | None = None
+    error: str | None = None
+
+
+@frozen(kw_only=True)
+class Version:
+    version: str
+    commit: str = ""
+    modified: bool = False
+    build_time: str = ""
+    go_version: str = ""

@@ -1,0 +1,123 @@
+"""Operations: one row for each thing the outside may ask.
+
+From the rows come the routes, who may call them, the OpenAPI document, the command line, the MCP tools and the
+reference pages. A row's `run` is a plain function `(call, asked) -> answer`: it raises errors of the core and catches
+none.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+from attrs import field, frozen
+
+from certctl_core.errors import (
+    CertctlError,
+    Forbidden,
+    Invalid,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    TooMany,
+    UpstreamUnavailable,
+)
+from certctl_core.models.access import Principal, Role
+from certctl_core.ports import Ports
+from certctl_web import problems
+from certctl_web.access import ANYONE, EVERY_ROLE
+from certctl_web.options import Options
+
+Q = TypeVar("Q")
+B = TypeVar("B")
+A = TypeVar("A")
+
+JSON: Final = "application/json"
+
+
+@frozen(kw_only=True)
+class Call(Generic[Q]):
+    """Everything an operation may know of the request it answers. `path` holds the parameters of the row's path."""
+
+    ports: Ports
+    options: Options
+    caller: Principal
+    path: Mapping[str, str]
+    query: Q
+    body: bytes = b""
+    content_type: str = ""
+    if_none_match: str = ""
+
+
+@frozen(kw_only=True)
+class Answer(Generic[A]):
+    """An answer that differs from what its row says: another status, more headers, or bytes that are not JSON."""
+
+    content: A | None = None
+    raw: bytes | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Operation(Generic[Q, B, A]):
+    """One row.
+
+    `name` is also the name of the MCP tool and of the client's call. `who` are the roles that may call it, `ANYONE`
+    needs no credentials. `own` names the path parameter that must be the calling agent's own id. `errors` are what it
+    may raise beyond what follows from the row itself; `also` are further successful statuses and when they come.
+    `instead` gives an answer of its own in place of the problem for an error, where the contract wants one.
+    `recorded=False` keeps successful calls out of the record of API calls: heartbeats and polls would drown it.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    who: frozenset[Role]
+    run: Callable[[Call[Q], B], A | Answer[A]]
+    query: type[Q] | None = None
+    body: type[B] | None = None
+    answer: type[A] | None = None
+    status: int = 200
+    also: Mapping[int, str] = field(factory=dict)
+    errors: tuple[type[CertctlError], ...] = ()
+    own: str | None = None
+    instead: Callable[[CertctlError], Answer[A] | None] | None = None
+    media_type: str = JSON
+    accepts: str = JSON
+    recorded: bool = True
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the path's parameters, in order."""
+        return tuple(name.partition(":")[0] for name in re.findall(r"{([^}]+)}", self.path))
+
+    @property
+    def is_public(self) -> bool:
+        return self.who == ANYONE
+
+    @property
+    def all_errors(self) -> tuple[type[CertctlError], ...]:
+        """Every kind of error it may answer with, those included that follow from the row itself."""
+        kinds: list[type[CertctlError]] = [*self.errors, TooMany, UpstreamUnavailable]
+        if not self.is_public:
+            kinds.append(NotAuthenticated)
+        if self.who not in (ANYONE, EVERY_ROLE) or self.own:
+            kinds.append(Forbidden)
+        if self.parameters:
+            kinds.append(NotFound)
+        if self.body is not None or self.query is not None:
+            kinds.append(Invalid)
+        if self.method != "GET":
+            kinds.append(TooLarge)
+        return tuple(dict.fromkeys(kinds))
+
+    @property
+    def statuses(self) -> frozenset[int]:
+        """Every status it may answer with."""
+        failed = {problems.status_of(kind) for kind in self.all_errors}
+        unaccepted = {415} if self.accepts != JSON else set()
+        return frozenset({self.status, *self.also, *failed, *unaccepted, problems.UNEXPECTED})
+
+
+Row = Operation[Any, Any, Any]

@@ -1,0 +1,20 @@
+"""The table of everything the outside may ask, one file a subject."""
+
+from typing import Final
+
+from certctl_web.operation import Row
+from certctl_web.operations import agents, audit, catalog, certificates, jobs, keys, server
+from certctl_web.protocols import crl, ocsp, trust
+
+TABLE: Final[tuple[Row, ...]] = (
+    *certificates.ROWS,
+    *catalog.ROWS,
+    *agents.ROWS,
+    *jobs.ROWS,
+    *audit.ROWS,
+    *keys.ROWS,
+    *server.ROWS,
+    *crl.ROWS,
+    *ocsp.ROWS,
+    *trust.ROWS,
+)

@@ -1,0 +1,93 @@
+"""API keys, and what a caller may know of itself."""
+
+from typing import Final
+
+from certctl_core.models.access import Role
+from certctl_core.usecases import access
+from certctl_web.access import ADMINS, ANYONE, EVERY_ROLE
+from certctl_web.media.paging import PagedResponse, Paging, paged
+from certctl_web.media.records import ApiKey, AuthCheck, AuthInfo, CreateApiKey, CreatedApiKey
+from certctl_web.operation import Call, Operation, Row
+
+_PATH: Final = "/api/v1/api-keys"
+
+
+def page(call: Call[Paging], _: None) -> PagedResponse[ApiKey]:
+    return paged(call.query, access.page_keys(call.ports, call.query.ask()), ApiKey.of)
+
+
+def create(call: Call[None], asked: CreateApiKey) -> CreatedApiKey:
+    made = access.create_key(call.ports, call.caller, asked.name, asked.role, expires_at=asked.expires_at)
+    return CreatedApiKey.of_new(made)
+
+
+def revoke(call: Call[None], _: None) -> None:
+    access.revoke_key(call.ports, call.caller, call.path["id"])
+
+
+def info(call: Call[None], _: None) -> AuthInfo:
+    required = call.options.auth_required
+    return AuthInfo(auth_type="api-key" if required else "none", required=required)
+
+
+def check(call: Call[None], _: None) -> AuthCheck:
+    caller = call.caller
+    return AuthCheck(
+        status="authenticated",
+        user=caller.name,
+        admin=caller.role is Role.ADMIN,
+        role=caller.role,
+        agent_id=caller.agent_id,
+    )
+
+
+ROWS: Final[tuple[Row, ...]] = (
+    Operation(
+        name="list_api_keys",
+        method="GET",
+        path=_PATH,
+        summary="List API keys, never the keys themselves",
+        who=ADMINS,
+        run=page,
+        query=Paging,
+        answer=PagedResponse[ApiKey],
+    ),
+    Operation(
+        name="create_api_key",
+        method="POST",
+        path=_PATH,
+        summary="Make an API key; it is shown once",
+        who=ADMINS,
+        run=create,
+        body=CreateApiKey,
+        answer=CreatedApiKey,
+        status=201,
+    ),
+    Operation(
+        name="revoke_api_key",
+        method="DELETE",
+        path=f"{_PATH}/{{id}}",
+        summary="Revoke an API key and end the sessions opened with it",
+        who=ADMINS,
+        run=revoke,
+        status=204,
+    ),
+    Operation(
+        name="get_auth_info",
+        method="GET",
+        path="/api/v1/auth/info",
+        summary="Say how callers authenticate",
+        who=ANYONE,
+        run=info,
+        answer=AuthInfo,
+    ),
+    Operation(
+        name="check_auth",
+        method="GET",
+        path="/api/v1/auth/check",
+        summary="Say who the caller is",
+        who=EVERY_ROLE,
+        run=check,
+        answer=AuthCheck,
+    ),
+)

@@ -1,0 +1,49 @@
+"""What the application is told by whoever starts it. Nothing in it is read from the environment here."""
+
+import ipaddress
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from attrs import field, frozen
+from cryptography import x509
+
+from certctl_core import __version__
+from certctl_web.settings import NamedKey
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@frozen
+class Rate:
+    """A token bucket: `burst` requests at once, refilled at `per_second`."""
+
+    per_second: float = 50.0
+    burst: int = 100
+
+
+AGENT_RATE: Final = Rate(20.0, 200)
+"""An agent with a thousand certificates due at once must not be slowed by what people do."""
+
+
+def _no_certificate() -> x509.Certificate | None:
+    return None
+
+
+@frozen(kw_only=True)
+class Options:
+    """`server_ca` gives the certificate that agents pin, the CA above the server's own TLS certificate; None when there
+    is none of ours. `rate` is None when nothing is limited. `trusted_proxies` are the only peers whose
+    X-Forwarded-For is believed."""
+
+    version: str = __version__
+    auth_required: bool = True
+    given_keys: tuple[NamedKey, ...] = field(default=(), repr=False)
+    max_body_size: int = 1 << 20
+    rate: Rate | None = field(factory=Rate)
+    agent_rate: Rate = AGENT_RATE
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    server_ca: Callable[[], x509.Certificate | None] = _no_certificate
+    hand_out: timedelta = timedelta(seconds=30)
+    record_calls: bool = True
