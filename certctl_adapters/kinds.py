@@ -4,12 +4,13 @@ Every store is built from these declarations, so that a fake refuses exactly wha
 a `Unique` is the name of its index in `sql/`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
-from attrs import field, frozen
+import attrs
+from attrs import evolve, field, frozen
 
 from certctl_core.errors import Duplicate, FieldProblem, InUse, Invalid
 from certctl_core.ids import AgentId, RenewalPolicyId
@@ -32,7 +33,7 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobType
 from certctl_core.models.records import AuditEvent, LoopState, Notification
-from certctl_core.ports.store import ApiCall, Query, StoredAuthority, StoredCrl
+from certctl_core.ports.store import Is, Query, StoredAuthority, StoredCrl
 
 F = TypeVar("F")
 
@@ -82,7 +83,7 @@ class Unique:
 class Kind(Generic[F]):
     """One kind of row. `columns` names the columns that are not called like their field.
 
-    `extra_filters` are filters on something that is not a field of the fact; each store knows how to answer them.
+    `extra_filters` are filters on something that is not a field of the fact, with the comparisons they know.
     `sorts` maps what may be sorted by to the field it means.
     """
 
@@ -94,8 +95,14 @@ class Kind(Generic[F]):
     uniques: tuple[Unique, ...] = ()
     references: tuple[Reference, ...] = ()
     filters: frozenset[str] = frozenset()
-    extra_filters: frozenset[str] = frozenset()
+    extra_filters: Mapping[str, Collection[Is]] = field(factory=dict)
     sorts: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def fields(self) -> Mapping[str, "attrs.Attribute[Any]"]:
+        """The fact's fields, their types resolved."""
+        fact: Any = self.fact
+        return attrs.fields_dict(attrs.resolve_types(fact))
 
     def identify(self, fact: F) -> str:
         return str(getattr(fact, self.identity))
@@ -105,14 +112,25 @@ class Kind(Generic[F]):
         problems = [
             FieldProblem(where.field, f"{self.noun}s cannot be filtered by this")
             for where in query.where
-            if where.field not in self.filters | self.extra_filters
+            if where.field not in self.filters | self.extra_filters.keys()
         ]
         if query.sort not in self.sorts:
             problems.append(FieldProblem("sort", f"{self.noun}s cannot be sorted by {query.sort!r}"))
+        problems += [
+            FieldProblem(where.field, f"cannot be compared by {where.how.value!r}")
+            for where in query.where
+            if where.how not in self._comparisons(where.field)
+        ]
         problems += [FieldProblem(n, "must not be negative") for n in ("limit", "offset") if getattr(query, n) < 0]
         if problems:
             possible = ", ".join(sorted(self.sorts))
             raise Invalid("; ".join(p.message for p in problems), fields=problems, hint=f"Sort by one of: {possible}.")
+
+    def _comparisons(self, name: str) -> Collection[Is]:
+        if name in self.extra_filters:
+            return self.extra_filters[name]
+        is_text = name in self.fields and self.fields[name].type is str
+        return [how for how in Is if how is not Is.CONTAINS or is_text]
 
     def taken(self, unique: Unique, fact: F) -> Duplicate:
         """The error for a fact whose key another row has."""
@@ -254,7 +272,11 @@ CERTIFICATES: Final = Kind(
         "id name common_name status environment source owner_id team_id issuer_id renewal_policy_id "
         "profile_id expires_at renew_at created_at updated_at"
     ),
-    extra_filters=_names("agent_id target_id names"),
+    extra_filters={
+        "agent_id": (Is.EQUAL, Is.ONE_OF),
+        "target_id": (Is.EQUAL, Is.ONE_OF),
+        "names": (Is.CONTAINS,),
+    },
     sorts=_sorts(*_CREATED, "expires_at", "common_name", "status", "environment"),
 )
 JOBS: Final = Kind(
@@ -370,8 +392,10 @@ AUDIT_EVENTS: Final = Kind(
     filters=_names("id actor actor_type action resource_type resource_id request_id timestamp"),
     sorts=_sorts("timestamp", created_at="timestamp"),
 )
-LOOPS: Final = Kind("scheduler_loops", "loop", LoopState, identity="name")
-API_CALLS: Final = Kind("api_calls", "API call", ApiCall)
+API_CALLS: Final = evolve(AUDIT_EVENTS, table="api_calls", noun="API call")
+"""API calls are read as audit events."""
+
+LOOPS: Final = Kind("scheduler_loops", "loop", LoopState, identity="name", columns={"interval": "run_interval"})
 
 KINDS: Final[tuple[Kind[Any], ...]] = (
     TEAMS,

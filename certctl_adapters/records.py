@@ -1,4 +1,9 @@
-"""API calls seen as audit events, for every store alike."""
+"""What every store does alike with records: the text of an event's details, and API calls seen as audit events."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
 
 from certctl_core.ids import AuditEventId, mint
 from certctl_core.models.access import ActorType
@@ -6,6 +11,16 @@ from certctl_core.models.records import AuditEvent
 from certctl_core.ports.store import ApiCall
 
 RESOURCE_TYPE = "api"
+
+
+def canonical_json(details: Mapping[str, Any]) -> str:
+    """The one spelling of these details: sorted keys, no spaces. Raises `TypeError` for what is not JSON."""
+    return json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def read_json(text: str) -> Mapping[str, Any]:
+    read: dict[str, Any] = json.loads(text)
+    return read
 
 
 def as_audit_event(call: ApiCall, identity: str | None = None) -> AuditEvent:
@@ -21,7 +36,7 @@ def as_audit_event(call: ApiCall, identity: str | None = None) -> AuditEvent:
             "method": call.method,
             "path": call.path,
             "status": call.status,
-            "took_ms": round(call.took.total_seconds() * 1000),
+            "took_ms": call.took // timedelta(milliseconds=1),
             "body_hash": call.body_hash,
         },
         request_id=call.request_id,

@@ -5,15 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import evolve
 
-from certctl_adapters.kinds import AUDIT_EVENTS, LOOPS
+from certctl_adapters.kinds import API_CALLS, AUDIT_EVENTS, LOOPS
 from certctl_adapters.memory.table import page_of
 from certctl_adapters.memory.transaction import Transaction
-from certctl_adapters.records import as_audit_event
+from certctl_adapters.records import as_audit_event, canonical_json, read_json
 from certctl_core.errors import NotFound
 from certctl_core.models.records import AuditEvent, LoopOutcome, LoopState
 from certctl_core.ports.store import ApiCall, ApiCalls, AuditTrail, Loops, Page, Query
-
-_CALLS = "api_calls"
 
 
 class MemoryAuditTrail(AuditTrail):
@@ -22,7 +20,9 @@ class MemoryAuditTrail(AuditTrail):
 
     def add(self, *events: AuditEvent) -> None:
         for event in events:
-            self._transaction.insert(AUDIT_EVENTS, event)
+            # As it will be read back: whatever is not JSON is found out here too.
+            plain = read_json(canonical_json(event.details))
+            self._transaction.insert(AUDIT_EVENTS, evolve(event, details=plain))
 
     def get(self, identity: str) -> AuditEvent:
         found: AuditEvent | None = self._transaction.rows(AUDIT_EVENTS.table).get(identity)
@@ -42,18 +42,18 @@ class MemoryApiCalls(ApiCalls):
     def add(self, calls: Sequence[ApiCall]) -> None:
         for call in calls:
             event = as_audit_event(call)
-            self._transaction.set(_CALLS, event.id, event)
+            self._transaction.set(API_CALLS.table, event.id, event)
 
     def page(self, query: Query) -> Page[AuditEvent]:
-        AUDIT_EVENTS.check(query)
-        return page_of(self._transaction.rows(_CALLS).values(), AUDIT_EVENTS, query)
+        API_CALLS.check(query)
+        return page_of(self._transaction.rows(API_CALLS.table).values(), API_CALLS, query)
 
     def keep_since(self, cutoff: datetime, now: datetime) -> None:
         del now  # there are no partitions to make
         start = cutoff.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        rows = self._transaction.rows(_CALLS)
+        rows = self._transaction.rows(API_CALLS.table)
         for key in [key for key, event in rows.items() if event.timestamp < start]:
-            self._transaction.unset(_CALLS, key)
+            self._transaction.unset(API_CALLS.table, key)
 
 
 class MemoryLoops(Loops):

@@ -101,17 +101,19 @@ def page_of(facts: Iterable[F], kind: Kind[F], query: Query, extra: Callable[[F,
 def _holds(where: Where, value: Any) -> bool:
     if isinstance(value, tuple):
         return any(_holds(where, one) for one in value)
+    if where.how is Is.EQUAL:
+        return bool(value == where.value)
+    if where.how is Is.ONE_OF:
+        return value is not None and value in tuple(where.value)
+    if value is None or where.value is None:
+        return False
     match where.how:
-        case Is.EQUAL:
-            return bool(value == where.value)
-        case Is.ONE_OF:
-            return value in tuple(where.value)
         case Is.BEFORE:
-            return value is not None and _plain(value) < _plain(where.value)
+            return bool(_plain(value) < _plain(where.value))
         case Is.AFTER:
-            return value is not None and _plain(value) > _plain(where.value)
+            return bool(_plain(value) > _plain(where.value))
         case Is.CONTAINS:
-            return value is not None and str(where.value).casefold() in str(value).casefold()
+            return str(where.value).casefold() in str(value).casefold()
 
 
 def _plain(value: Any) -> Any:

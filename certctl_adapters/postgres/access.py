@@ -1,0 +1,153 @@
+"""Agents and credentials."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from certctl_adapters.kinds import AGENTS, API_KEYS, JOIN_TOKENS, SESSIONS
+from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.transaction import Transaction
+from certctl_core.ids import AgentId, ApiKeyId
+from certctl_core.models.access import ApiKey, Session
+from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, JoinToken
+from certctl_core.ports.store import Agents, ApiKeys, JoinTokens, Sessions
+
+_AGENT: Final = shape_of(AGENTS)
+_JOIN_TOKEN: Final = shape_of(JOIN_TOKENS)
+_API_KEY: Final = shape_of(API_KEYS)
+_SESSION: Final = shape_of(SESSIONS)
+
+_USE_PRECISION: Final = timedelta(minutes=1)
+
+
+class PostgresAgents(PostgresTable[Agent], Agents):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, _AGENT)
+
+    def due_for_offline(self, heard_before: datetime, limit: int) -> Sequence[Agent]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.status <> 'Offline' AND t.retired_at IS NULL AND t.last_heartbeat_at < %(before)s
+            ORDER BY t.last_heartbeat_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            before=heard_before,
+            limit=limit,
+        )
+
+    def heard(self, agent: Agent) -> None:
+        # What was read before the agent was retired must not bring it back.
+        touched = self._transaction.change(
+            b"""
+            UPDATE agents SET
+                status = %(status)s, last_heartbeat_at = %(last_heartbeat_at)s, hostname = %(hostname)s, os = %(os)s,
+                architecture = %(architecture)s, ip_address = %(ip_address)s, version = %(version)s,
+                clock_offset = %(clock_offset)s
+            WHERE id = %(id)s AND retired_at IS NULL
+            """,
+            _AGENT.dump(agent),
+            AGENTS,
+            agent,
+        )
+        if not touched:
+            self.get(agent.id)
+
+    def counts(self, agent_id: AgentId) -> AgentCounts:
+        row = self._transaction.row(
+            b"""
+            SELECT
+                (SELECT count(*) FROM deployment_targets WHERE agent_id = %(id)s AND retired_at IS NULL),
+                (SELECT count(DISTINCT c.id) FROM deployment_targets AS d
+                 JOIN certificate_target_mappings AS m ON m.target_id = d.id
+                 JOIN managed_certificates AS c ON c.id = m.certificate_id
+                 WHERE d.agent_id = %(id)s AND d.retired_at IS NULL AND c.status <> 'Archived'),
+                (SELECT count(*) FROM jobs WHERE agent_id = %(id)s
+                 AND status IN ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running'))
+            """,
+            {"id": agent_id},
+        )
+        targets, certificates, jobs = row or (0, 0, 0)
+        return AgentCounts(active_targets=targets, active_certificates=certificates, pending_jobs=jobs)
+
+    def count_by_status(self) -> Mapping[str, int]:
+        counted = self._transaction.counts(
+            b"SELECT status, count(*) FROM agents WHERE retired_at IS NULL AND id <> ALL (%s) GROUP BY status",
+            [list(SENTINEL_AGENTS)],
+        )
+        return {status.value: counted.get(status.value, 0) for status in AgentStatus}
+
+
+class PostgresJoinTokens(PostgresTable[JoinToken], JoinTokens):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, _JOIN_TOKEN)
+
+    def lock_by_hash(self, token_hash: str) -> JoinToken | None:
+        return self.one("SELECT {columns} FROM {table} AS t WHERE t.token_hash = %(hash)s FOR UPDATE", hash=token_hash)
+
+
+class PostgresApiKeys(PostgresTable[ApiKey], ApiKeys):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, _API_KEY)
+
+    def by_hash(self, key_hash: str) -> ApiKey | None:
+        return self.one("SELECT {columns} FROM {table} AS t WHERE t.key_hash = %(hash)s", hash=key_hash)
+
+    def used(self, key_id: ApiKeyId, at: datetime) -> None:
+        # Many requests carry the same key at once: none waits for another to note the same minute.
+        self._transaction.change(
+            b"""
+            UPDATE api_keys SET last_used_at = %(at)s WHERE id = (
+                SELECT id FROM api_keys
+                WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at <= %(before)s)
+                FOR NO KEY UPDATE SKIP LOCKED
+            )
+            """,
+            {"id": key_id, "at": at, "before": at - _USE_PRECISION},
+        )
+
+    def revoke_of_agent(self, agent_id: AgentId, at: datetime) -> None:
+        self._transaction.change(
+            b"""
+            UPDATE api_keys SET revoked_at = %(at)s, revision = revision + 1
+            WHERE agent_id = %(agent)s AND revoked_at IS NULL
+            """,
+            {"agent": agent_id, "at": at},
+        )
+
+    def any(self) -> bool:
+        row = self._transaction.row(b"SELECT EXISTS (SELECT FROM api_keys WHERE role <> 'agent')")
+        return bool(row and row[0])
+
+
+class PostgresSessions(Sessions):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._table = PostgresTable(transaction, _SESSION)
+        self._keys = PostgresTable(transaction, _API_KEY)
+
+    def add(self, session: Session) -> None:
+        self._table.add(session)
+
+    def find(self, id_hash: str, now: datetime) -> tuple[Session, ApiKey] | None:
+        session = self._table.one(
+            "SELECT {columns} FROM {table} AS t WHERE t.id_hash = %(hash)s AND t.expires_at > %(now)s",
+            hash=id_hash,
+            now=now,
+        )
+        if session is None:
+            return None
+        key = self._keys.one(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.id = %(id)s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %(now)s)
+            """,
+            id=session.api_key_id,
+            now=now,
+        )
+        return None if key is None else (session, key)
+
+    def remove(self, id_hash: str) -> None:
+        self._transaction.change(b"DELETE FROM sessions WHERE id_hash = %s", [id_hash])
+
+    def purge(self, now: datetime) -> int:
+        return self._transaction.change(b"DELETE FROM sessions WHERE expires_at <= %s", [now])

@@ -1,0 +1,225 @@
+"""Certificates, targets, versions and attempts."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final, LiteralString
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, TARGETS, VERSIONS, Kind
+from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.transaction import Transaction
+from certctl_core.ids import AgentId, CertificateId, IssuerId, TargetId, VersionId
+from certctl_core.models.catalog import ConfiguredTarget
+from certctl_core.models.certificates import (
+    CertificateStatus,
+    CertificateVersion,
+    Deployment,
+    IssuanceAttempt,
+    ManagedCertificate,
+)
+from certctl_core.ports.store import Attempts, Certificates, Deployments, Page, Versions
+
+_CERTIFICATE: Final = shape_of(CERTIFICATES)
+_TARGET: Final = shape_of(TARGETS)
+_ATTEMPT: Final = shape_of(ATTEMPTS)
+_VERSION: Final = shape_of(
+    VERSIONS, chain="(SELECT c.certificates FROM certificate_chains AS c WHERE c.sha256 = t.chain_sha256)"
+)
+_DEPLOYMENT: Final = shape_of(Kind("certificate_target_mappings", "deployment", Deployment, identity="certificate_id"))
+
+_EXTRA_FILTERS: Final[Mapping[str, LiteralString]] = {
+    "names": "(t.name ILIKE %s OR t.common_name ILIKE %s)",
+    "target_id": (
+        "t.id IN (SELECT m.certificate_id FROM certificate_target_mappings AS m WHERE m.target_id = ANY(%s))"
+    ),
+    "agent_id": (
+        "t.id IN (SELECT m.certificate_id FROM certificate_target_mappings AS m "
+        "JOIN deployment_targets AS d ON d.id = m.target_id WHERE d.agent_id = ANY(%s))"
+    ),
+}
+
+
+class PostgresCertificates(PostgresTable[ManagedCertificate], Certificates):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, _CERTIFICATE)
+
+    def due_for_renewal(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.renew_at <= %(now)s
+            ORDER BY t.renew_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            now=now,
+            limit=limit,
+        )
+
+    def due_for_expiry(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.status IN ('Active', 'Expiring', 'Failed') AND t.expires_at <= %(now)s
+            ORDER BY t.expires_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            now=now,
+            limit=limit,
+        )
+
+    def count_by_status(self) -> Mapping[CertificateStatus, int]:
+        counted = self._transaction.counts(b"SELECT status, count(*) FROM managed_certificates GROUP BY status")
+        return {status: counted.get(status.value, 0) for status in CertificateStatus}
+
+    def expiring_by_day(self, start: datetime, days: int) -> Sequence[tuple[datetime, int]]:
+        day = timedelta(days=1)
+        counted = self._transaction.counts(
+            b"""
+            SELECT floor(extract(epoch FROM expires_at - %(start)s) / 86400)::integer AS day, count(*)
+            FROM managed_certificates
+            WHERE status IN ('Active', 'Expiring', 'Failed', 'RenewalInProgress')
+              AND expires_at >= %(start)s AND expires_at < %(end)s
+            GROUP BY day
+            """,
+            {"start": start, "end": start + days * day},
+        )
+        return [(start + number * day, counted.get(number, 0)) for number in range(days)]
+
+    def _extra(self, name: str) -> LiteralString:
+        return _EXTRA_FILTERS[name]
+
+
+class PostgresTargets(PostgresTable[ConfiguredTarget]):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, _TARGET)
+
+    def remove(self, identity: str) -> None:
+        # An archived certificate remembers its targets and never needs them again: it must not hold them for ever.
+        self._transaction.change(
+            b"""
+            UPDATE managed_certificates SET target_ids = array_remove(target_ids, %(id)s), revision = revision + 1
+            WHERE status = 'Archived'
+              AND id IN (SELECT certificate_id FROM certificate_target_mappings WHERE target_id = %(id)s)
+            """,
+            {"id": identity},
+        )
+        super().remove(identity)
+
+
+class PostgresVersions(Versions):
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._table = PostgresTable(transaction, _VERSION)
+
+    def add(self, version: CertificateVersion) -> None:
+        chain = [certificate.public_bytes(Encoding.DER) for certificate in version.chain]
+        digest = sha256(b"".join(chain)).digest()
+        self._transaction.change(
+            b"INSERT INTO certificate_chains (sha256, certificates) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [digest, chain],
+        )
+        statement = _VERSION.statement(
+            "INSERT INTO {table} ({names}, chain_sha256) VALUES ({values}, %(chain_sha256)s)"
+        )
+        self._transaction.change(statement, _VERSION.dump(version) | {"chain_sha256": digest}, VERSIONS, version)
+
+    def get(self, identity: VersionId) -> CertificateVersion:
+        return self._table.get(identity)
+
+    def page(self, certificate_id: CertificateId, limit: int, offset: int) -> Page[CertificateVersion]:
+        counted = self._transaction.row(
+            b"SELECT count(*) FROM certificate_versions WHERE certificate_id = %s", [certificate_id]
+        )
+        total = int(counted[0]) if counted else 0
+        items = self._table.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.certificate_id = %(certificate)s
+            ORDER BY t.generation DESC LIMIT %(limit)s OFFSET %(offset)s
+            """,
+            certificate=certificate_id,
+            limit=limit,
+            offset=offset,
+        )
+        return Page(tuple(items), total, more=offset + len(items) < total)
+
+    def latest(self, certificate_id: CertificateId, agent_id: AgentId | None = None) -> CertificateVersion | None:
+        return self._table.one(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.certificate_id = %(certificate)s AND (%(agent)s::text IS NULL OR t.agent_id = %(agent)s)
+            ORDER BY t.generation DESC LIMIT 1
+            """,
+            certificate=certificate_id,
+            agent=agent_id,
+        )
+
+    def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
+        found = self._table.select(
+            """
+            SELECT DISTINCT ON (t.agent_id) {columns} FROM {table} AS t WHERE t.certificate_id = %(certificate)s
+            ORDER BY t.agent_id, t.generation DESC
+            """,
+            certificate=certificate_id,
+        )
+        return sorted(found, key=lambda version: version.generation, reverse=True)
+
+    def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]:
+        return self._table.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.certificate_id = %(certificate)s AND t.not_after > %(now)s
+            ORDER BY t.generation DESC
+            """,
+            certificate=certificate_id,
+            now=now,
+        )
+
+    def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
+        return self._table.one(
+            "SELECT {columns} FROM {table} AS t WHERE t.issuer_id = %(issuer)s AND t.serial_number = %(serial)s",
+            issuer=issuer_id,
+            serial=serial_number,
+        )
+
+
+class PostgresAttempts(PostgresTable[IssuanceAttempt], Attempts):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, _ATTEMPT)
+
+    def issued_since(self, certificate_id: CertificateId, since: datetime) -> int:
+        row = self._transaction.row(
+            b"""
+            SELECT count(*) FROM issuance_attempts
+            WHERE certificate_id = %s AND status = 'Issued' AND finished_at > %s
+            """,
+            [certificate_id, since],
+        )
+        return int(row[0]) if row else 0
+
+
+class PostgresDeployments(Deployments):
+    """Rows come and go with the certificates' `target_ids` (by trigger); here they are only read and filled."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._table = PostgresTable(transaction, _DEPLOYMENT)
+
+    def of(self, certificate_id: CertificateId) -> Sequence[Deployment]:
+        return self._table.select(
+            """
+            SELECT {columns} FROM {table} AS t JOIN managed_certificates AS c ON c.id = t.certificate_id
+            WHERE t.certificate_id = %(certificate)s ORDER BY array_position(c.target_ids, t.target_id::text)
+            """,
+            certificate=certificate_id,
+        )
+
+    def find(self, certificate_id: CertificateId, target_id: TargetId) -> Deployment | None:
+        return self._table.one(
+            "SELECT {columns} FROM {table} AS t WHERE t.certificate_id = %(certificate)s AND t.target_id = %(target)s",
+            certificate=certificate_id,
+            target=target_id,
+        )
+
+    def save(self, deployment: Deployment) -> None:
+        statement = _DEPLOYMENT.statement(
+            "UPDATE {table} SET {changes} WHERE certificate_id = %(certificate_id)s AND target_id = %(target_id)s"
+        )
+        self._transaction.change(statement, _DEPLOYMENT.dump(deployment))

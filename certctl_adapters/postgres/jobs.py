@@ -1,0 +1,147 @@
+"""Jobs: the queues. Whatever is taken is taken by one statement that skips what others hold."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, LiteralString
+
+from certctl_adapters.kinds import JOBS
+from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.transaction import Transaction
+from certctl_core.ids import AgentId, CertificateId
+from certctl_core.models.jobs import Job, JobStatus
+from certctl_core.ports.store import Jobs
+
+_JOB: Final = shape_of(JOBS)
+
+# What `certctl_core.lifecycle.job.claim` does, to all of `due` at once; the store's contract compares the two. The
+# candidates are chosen in a materialized query so that the limit is kept whichever way they are joined.
+_CLAIM: Final[LiteralString] = """
+    UPDATE {table} AS t
+    SET status = 'Running', attempts = t.attempts + 1, started_at = %(now)s, acknowledged_at = NULL,
+        completed_at = NULL, lease_until = %(until)s, next_attempt_at = NULL, updated_at = %(now)s,
+        revision = t.revision + 1
+    FROM due WHERE t.id = due.id
+    RETURNING {columns}
+"""
+
+
+class PostgresJobs(PostgresTable[Job], Jobs):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction, _JOB)
+
+    def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
+        claimed = self.select(
+            """
+            WITH due AS MATERIALIZED (
+                SELECT id FROM {table}
+                WHERE agent_id = %(agent)s AND type = 'Deployment' AND status IN ('Pending', 'Running')
+                  AND CASE status
+                      WHEN 'Pending' THEN scheduled_at <= %(now)s
+                      ELSE acknowledged_at IS NULL AND lease_until <= %(now)s
+                  END
+                ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            )
+            """  # noqa: S608 - literals, both of them
+            + _CLAIM,
+            agent=agent_id,
+            now=now,
+            until=now + lease,
+            limit=limit,
+        )
+        return _oldest_first(claimed)
+
+    def awaiting_csr(self, agent_id: AgentId, now: datetime, limit: int) -> Sequence[Job]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.agent_id = %(agent)s AND t.type IN ('Issuance', 'Renewal') AND t.status = 'AwaitingCSR'
+              AND t.scheduled_at <= %(now)s
+            ORDER BY t.scheduled_at, t.id LIMIT %(limit)s
+            """,
+            agent=agent_id,
+            now=now,
+            limit=limit,
+        )
+
+    def lock_issuing(self, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
+        return self.one(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.certificate_id = %(certificate)s AND coalesce(t.agent_id, '') = %(agent)s
+              AND t.type IN ('Issuance', 'Renewal')
+              AND t.status IN ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')
+            FOR UPDATE
+            """,
+            certificate=certificate_id,
+            agent=agent_id,
+        )
+
+    def claim_issuing(self, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
+        claimed = self.select(
+            """
+            WITH due AS MATERIALIZED (
+                SELECT id FROM {table}
+                WHERE type IN ('Issuance', 'Renewal') AND status = 'Pending' AND scheduled_at <= %(now)s
+                ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            )
+            """  # noqa: S608 - literals, both of them
+            + _CLAIM,
+            now=now,
+            until=now + lease,
+            limit=limit,
+        )
+        return _oldest_first(claimed)
+
+    def due_releases(self, now: datetime, limit: int) -> Sequence[Job]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.status = 'Running' AND t.lease_until <= %(now)s
+            ORDER BY t.lease_until, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            now=now,
+            limit=limit,
+        )
+
+    def due_retries(self, now: datetime, limit: int) -> Sequence[Job]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.status = 'Failed' AND t.next_attempt_at <= %(now)s
+            ORDER BY t.next_attempt_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            now=now,
+            limit=limit,
+        )
+
+    def due_timeouts(self, csr_before: datetime, approval_before: datetime, limit: int) -> Sequence[Job]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE (t.status = 'AwaitingCSR' AND t.scheduled_at < %(csr)s)
+               OR (t.status = 'AwaitingApproval' AND t.created_at < %(approval)s)
+            ORDER BY t.created_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            csr=csr_before,
+            approval=approval_before,
+            limit=limit,
+        )
+
+    def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.certificate_id = %(certificate)s
+              AND (t.status IN ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')
+                   OR (t.status = 'Failed' AND t.next_attempt_at IS NOT NULL))
+            ORDER BY t.created_at, t.id FOR UPDATE
+            """,
+            certificate=certificate_id,
+        )
+
+    def count_by_status(self) -> Mapping[JobStatus, int]:
+        counted = self._transaction.counts(b"SELECT status, count(*) FROM jobs GROUP BY status")
+        return {status: counted.get(status.value, 0) for status in JobStatus}
+
+
+def _oldest_first(jobs: Sequence[Job]) -> Sequence[Job]:
+    """RETURNING promises no order."""
+    return sorted(jobs, key=lambda job: (job.scheduled_at, job.id))

@@ -1,0 +1,280 @@
+"""Rows of one kind: which columns hold which fields, said once, and everything that follows from it.
+
+Statements are composed of identifiers and literals of ours; every value travels as a parameter. Those that do not
+depend on the request are composed once in the life of the process.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, Generic, LiteralString, TypeVar
+
+from attrs import evolve, frozen
+from psycopg import errors, sql
+
+from certctl_adapters.kinds import Kind, OnDelete, referrers
+from certctl_adapters.postgres.codecs import Codec, codec_for, is_optional_time
+from certctl_adapters.postgres.transaction import Row, Transaction
+from certctl_core.errors import CertctlError, NotFound, StaleWrite
+from certctl_core.ports.store import Is, Page, Query, Table, Where
+
+F = TypeVar("F")
+
+_COMPARISONS: Final[Mapping[Is, sql.SQL]] = {
+    Is.EQUAL: sql.SQL("{} = {}"),
+    Is.BEFORE: sql.SQL("{} < {}"),
+    Is.AFTER: sql.SQL("{} > {}"),
+    Is.ONE_OF: sql.SQL("{} = ANY({})"),
+    Is.CONTAINS: sql.SQL("{} ILIKE {}"),
+}
+
+
+@frozen
+class Column:
+    """Where a field is kept. `expression` reads one that is no column of the table and is not written with the row."""
+
+    field: str
+    name: str
+    codec: Codec
+    is_optional_time: bool = False
+    expression: LiteralString | None = None
+
+    def dump(self, value: Any) -> Any:
+        return None if value is None else self.codec.dump(value)
+
+    def load(self, value: Any) -> Any:
+        return None if value is None else self.codec.load(value)
+
+    @property
+    def read(self) -> sql.Composable:
+        return sql.SQL(self.expression) if self.expression else sql.SQL("t.") + sql.Identifier(self.name)
+
+    @property
+    def sorting(self) -> sql.Composable:
+        """What rows are ordered by: nothing comes after every time, and an index can say so."""
+        return sql.SQL("coalesce({}, timestamptz 'infinity')").format(self.read) if self.is_optional_time else self.read
+
+
+@frozen(eq=False)
+class Shape(Generic[F]):
+    """A kind and its columns. Use `shape_of`."""
+
+    kind: Kind[F]
+    columns: tuple[Column, ...]
+
+    @property
+    def written(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.expression is None)
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.field == name)
+
+    def load(self, row: Row) -> F:
+        return self.kind.fact(**{c.field: c.load(value) for c, value in zip(self.columns, row, strict=True)})
+
+    def dump(self, fact: F) -> dict[str, Any]:
+        """Parameters by the names of the columns."""
+        return {column.name: column.dump(getattr(fact, column.field)) for column in self.written}
+
+    @cache  # noqa: B019 - shapes are module constants, there are two dozen of them
+    def statement(self, text: LiteralString) -> bytes:
+        """`text` with {table}, {key}, {columns} (read from alias t), {names}, {values} and {changes} filled in."""
+        names = [sql.Identifier(column.name) for column in self.written]
+        values = [sql.Placeholder(column.name) for column in self.written]
+        key = self.column(self.kind.identity).name
+        changed = [
+            (n, v) for c, n, v in zip(self.written, names, values, strict=True) if c.name not in (key, "revision")
+        ]
+        return (
+            sql.SQL(text)
+            .format(
+                table=sql.Identifier(self.kind.table),
+                key=sql.Identifier(key),
+                columns=sql.SQL(", ").join(column.read for column in self.columns),
+                names=sql.SQL(", ").join(names),
+                values=sql.SQL(", ").join(values),
+                changes=sql.SQL(", ").join(sql.SQL("{} = {}").format(*pair) for pair in changed),
+            )
+            .as_bytes()
+        )
+
+
+def shape_of(kind: Kind[F], **expressions: LiteralString) -> Shape[F]:
+    """The shape of a kind; `expressions` for fields that are read from elsewhere."""
+    columns = (
+        Column(
+            name,
+            kind.columns.get(name, name),
+            codec_for(declared.type),
+            is_optional_time(declared.type),
+            expressions.get(name),
+        )
+        for name, declared in kind.fields.items()
+    )
+    return Shape(kind, tuple(columns))
+
+
+class PostgresTable(Table[F]):
+    """The whole of `Table` for any kind whose facts have an `id` and a `revision`."""
+
+    def __init__(self, transaction: Transaction, shape: Shape[F]) -> None:
+        self._transaction = transaction
+        self._shape = shape
+        self._kind = shape.kind
+
+    def find(self, identity: str) -> F | None:
+        return self.one("SELECT {columns} FROM {table} AS t WHERE t.{key} = %(id)s", id=identity)
+
+    def get(self, identity: str) -> F:
+        return self._known(self.find(identity), identity)
+
+    def lock(self, identity: str) -> F:
+        found = self.one("SELECT {columns} FROM {table} AS t WHERE t.{key} = %(id)s FOR UPDATE", id=identity)
+        return self._known(found, identity)
+
+    def many(self, identities: Iterable[str]) -> Mapping[str, F]:
+        wanted = list(dict.fromkeys(identities))
+        if not wanted:
+            return {}
+        found = self.select("SELECT {columns} FROM {table} AS t WHERE t.{key} = ANY(%(ids)s)", ids=wanted)
+        by_id = {self._kind.identify(fact): fact for fact in found}
+        return {identity: by_id[identity] for identity in wanted if identity in by_id}
+
+    def add(self, fact: F) -> None:
+        statement = self._shape.statement("INSERT INTO {table} ({names}) VALUES ({values})")
+        self._transaction.change(statement, self._shape.dump(fact), self._kind, fact)
+
+    def save(self, fact: F) -> F:
+        statement = self._shape.statement(
+            "UPDATE {table} SET {changes}, revision = revision + 1 WHERE {key} = %(id)s AND revision = %(revision)s"
+        )
+        changed: Any = fact
+        if not self._transaction.change(statement, self._shape.dump(fact), self._kind, fact):
+            raise self._why_not_saved(self._kind.identify(fact))
+        written: F = evolve(changed, revision=changed.revision + 1)
+        return written
+
+    def remove(self, identity: str) -> None:
+        statement = self._shape.statement("DELETE FROM {table} WHERE {key} = %(id)s")
+        try:
+            with self._transaction.savepoint():
+                touched = self._transaction.change(statement, {"id": identity})
+        except CertctlError as error:
+            if isinstance(error.__cause__, errors.ForeignKeyViolation):
+                raise self._kind.in_use(identity, self._count_referrers(identity)) from error
+            raise
+        if not touched:
+            raise NotFound.of(self._kind.noun, identity)
+
+    def page(self, query: Query) -> Page[F]:
+        """Two statements at most, whatever is on the page: the rows, and how many there are altogether."""
+        self._kind.check(query)
+        column = self._shape.column(self._kind.sorts[query.sort])
+        conditions, parameters = self._conditions(query.where)
+        total = self._count(conditions, parameters) if query.count else 0
+        key = sql.SQL("t.") + sql.Identifier(self._shape.column(self._kind.identity).name)
+        direction = sql.SQL("DESC" if query.descending else "ASC")
+        skip = query.offset
+        if query.after is not None:
+            compared = sql.SQL("<" if query.descending else ">")
+            place = sql.SQL("coalesce(%s::timestamptz, timestamptz 'infinity')" if column.is_optional_time else "%s")
+            conditions.append(sql.SQL("({}, {}) {} ({}, %s)").format(column.sorting, key, compared, place))
+            parameters += [column.dump(query.after[0]), query.after[1]]
+            skip = 0
+        statement = sql.SQL("SELECT {} FROM {} AS t {} ORDER BY {} {}, {} {} LIMIT %s OFFSET %s").format(
+            sql.SQL(", ").join(each.read for each in self._shape.columns),
+            sql.Identifier(self._kind.table),
+            _where(conditions),
+            column.sorting,
+            direction,
+            key,
+            direction,
+        )
+        rows = self._transaction.rows(statement, [*parameters, query.limit + 1, skip])
+        items = tuple(self._shape.load(row) for row in rows[: query.limit])
+        return Page(items, total, more=len(rows) > query.limit)
+
+    def one(self, text: LiteralString, **parameters: Any) -> F | None:
+        """The only row of a statement with {columns} and {table}, or None."""
+        row = self._transaction.row(self._shape.statement(text), parameters)
+        return None if row is None else self._shape.load(row)
+
+    def select(self, text: LiteralString, **parameters: Any) -> Sequence[F]:
+        """The rows of a statement with {columns} and {table}."""
+        return [self._shape.load(row) for row in self._transaction.rows(self._shape.statement(text), parameters)]
+
+    def _extra(self, name: str) -> LiteralString:
+        """The condition of a filter that is no field. Each %s in it is the array of values, or the pattern."""
+        raise AssertionError(f"{self._kind.noun}s have no filter {name}")
+
+    def _conditions(self, wheres: Sequence[Where]) -> tuple[list[sql.Composable], list[Any]]:
+        conditions: list[sql.Composable] = []
+        parameters: list[Any] = []
+        for where in wheres:
+            if where.field in self._kind.extra_filters:
+                condition = self._extra(where.field)
+                conditions.append(sql.SQL(condition))
+                value = [where.value] if where.how is Is.EQUAL else _parameter(where, _same)
+                parameters += [value] * condition.count("%s")
+                continue
+            column = self._shape.column(where.field)
+            if where.value is None:
+                conditions.append(sql.SQL("{} IS NULL" if where.how is Is.EQUAL else "false").format(column.read))
+                continue
+            conditions.append(_COMPARISONS[where.how].format(column.read, sql.SQL("%s")))
+            parameters.append(_parameter(where, column.dump))
+        return conditions, parameters
+
+    def _count(self, conditions: Sequence[sql.Composable], parameters: Sequence[Any]) -> int:
+        statement = sql.SQL("SELECT count(*) FROM {} AS t {}").format(
+            sql.Identifier(self._kind.table), _where(conditions)
+        )
+        row = self._transaction.row(statement, parameters)
+        return int(row[0]) if row else 0
+
+    def _count_referrers(self, identity: str) -> Mapping[str, int]:
+        counts: dict[str, int] = {}
+        for kind, reference in referrers(self._kind.table):
+            if reference.on_delete is OnDelete.RESTRICT:
+                column = sql.Identifier(kind.columns.get(reference.field, reference.field))
+                condition = sql.SQL("%s = ANY({})" if reference.field.endswith("_ids") else "{} = %s").format(column)
+                row = self._transaction.row(
+                    sql.SQL("SELECT count(*) FROM {} WHERE {}").format(sql.Identifier(kind.table), condition),
+                    [identity],
+                )
+                if row and row[0]:
+                    counts[kind.noun] = counts.get(kind.noun, 0) + int(row[0])
+        return counts
+
+    def _known(self, found: F | None, identity: str) -> F:
+        if found is None:
+            raise NotFound.of(self._kind.noun, identity)
+        return found
+
+    def _why_not_saved(self, identity: str) -> CertctlError:
+        if self.find(identity) is None:
+            return NotFound.of(self._kind.noun, identity)
+        return StaleWrite(
+            f"{self._kind.noun} {identity!r} was changed by somebody else meanwhile",
+            hint="Read it again and repeat the change.",
+        )
+
+
+def _where(conditions: Sequence[sql.Composable]) -> sql.Composable:
+    return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
+
+
+def _parameter(where: Where, dump: Callable[[Any], Any]) -> Any:
+    if where.how is Is.ONE_OF:
+        return [dump(value) for value in where.value]
+    return _pattern(str(where.value)) if where.how is Is.CONTAINS else dump(where.value)
+
+
+def _pattern(text: str) -> str:
+    """What LIKE takes for "contains exactly this text"."""
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"
+
+
+def _same(value: Any) -> Any:
+    return value
