@@ -6,13 +6,18 @@
 Each page is a function that returns Markdown; what it says is read off the same tables that the programs run on.
 """
 
+import argparse
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from certctl_adapters import issuers, targets
+from certctl_adapters.settings import SettingField, fields_of
+from certctl_agent import settings as agent_settings
 from certctl_core import errors
 from certctl_core.lifecycle.agent import AGENT
 from certctl_core.lifecycle.certificate import CERTIFICATE
@@ -20,7 +25,12 @@ from certctl_core.lifecycle.discovered import DISCOVERED
 from certctl_core.lifecycle.endpoint import ENDPOINT
 from certctl_core.lifecycle.job import JOB
 from certctl_core.lifecycle.notification import NOTIFICATION
+from certctl_core.models.access import Role
+from certctl_web import __main__ as server_program
+from certctl_web import access, problems
 from certctl_web import settings as server_settings
+from certctl_web.operation import Row
+from certctl_web.operations import TABLE
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 PAGES: dict[str, Callable[[], Iterable[str]]] = {}
@@ -64,6 +74,96 @@ def settings_of_the_server() -> Iterator[str]:
     )
 
 
+@page("settings-agent")
+def settings_of_the_agent() -> Iterator[str]:
+    yield "# Settings of the agent\n"
+    yield "Flags win over variables, variables over what `certctl-agent join` wrote into the state folder.\n"
+    for command, rows in (("run", agent_settings.RUN_ROWS), ("join", agent_settings.JOIN_ROWS)):
+        yield f"## certctl-agent {command}\n"
+        yield from table(
+            ("flag", "variable", "default", "meaning"),
+            ((code(f"--{row.flag}"), code(row.variable), code(row.default), row.help) for row in rows),
+        )
+
+
+@page("commands")
+def the_commands() -> Iterator[str]:
+    yield "# Commands\n"
+    yield "Each answers `--help`.\n"
+    for parser in (server_program._parser(), agent_settings._parser()):
+        yield from _command(parser, "##")
+
+
+def _command(parser: argparse.ArgumentParser, level: str) -> Iterator[str]:
+    yield f"{level} {parser.prog}\n"
+    if parser.description:
+        yield f"{parser.description[0].upper()}{parser.description[1:].rstrip('.')}.\n"
+    commands = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    hidden = (argparse.SUPPRESS, "help")
+    shown = [one for one in parser._actions if one.help not in hidden and one.dest not in hidden]
+    if shown and not commands:
+        yield from table(("argument", "meaning"), ((code(_spelling(one)), one.help or "") for one in shown))
+    if parser.epilog:
+        yield f"```text\n{parser.epilog.strip()}\n```\n"
+    for command in commands:
+        for sub in command.choices.values():
+            yield from _command(sub, "###")
+
+
+def _spelling(action: argparse.Action) -> str:
+    name = max(action.option_strings, default=action.dest, key=len)
+    values = " or ".join(map(str, action.choices)) if action.choices else str(action.metavar or action.dest.upper())
+    return f"{name} {values}" if action.option_strings and action.nargs != 0 else name
+
+
+@page("operations")
+def the_operations() -> Iterator[str]:
+    yield "# Operations\n"
+    yield "What can be asked of the server over HTTPS. `GET /api/v1/openapi.json` describes the same with every field;"
+    yield "[errors](errors.md) have a page of their own. Keys are presented as `Authorization: Bearer KEY`.\n"
+    subjects: dict[str, list[Row]] = {}
+    for row in TABLE:
+        subjects.setdefault(row.run.__module__.rpartition(".")[2], []).append(row)
+    for subject, rows in subjects.items():
+        yield f"## {subject.replace('_', ' ').capitalize()}\n"
+        yield from table(("operation", "name", "what it does", "who", "statuses"), map(_operation, rows))
+
+
+def _operation(row: Row) -> tuple[str, ...]:
+    statuses = ", ".join(str(status) for status in sorted(row.statuses))
+    return code(f"{row.method} {row.path}"), code(row.name), row.summary, _who(row), statuses
+
+
+def _who(row: Row) -> str:
+    if row.own:
+        return "the agent itself" + (", operators" if Role.OPERATOR in row.who else "")
+    names = {access.ANYONE: "anyone", access.EVERY_ROLE: "every key", access.PEOPLE: "every key but agents'"}
+    return names.get(row.who) or ", ".join(role.value for role in Role if role in row.who)
+
+
+@page("connectors")
+def the_connectors() -> Iterator[str]:
+    yield "# Connectors\n"
+    yield "The settings of each type of issuer and target: the object `config` in the API. Secrets are sealed before"
+    yield "they are stored and never shown again.\n"
+    for name, issuer in sorted(issuers.CONNECTORS.items()):
+        yield from _connector(f"Issuer {name}", issuer.settings)
+    for name, target in sorted(targets.BUILT_IN.items()):
+        yield from _connector(f"Target {name}", target.settings_class)
+
+
+def _connector(title: str, settings: type) -> Iterator[str]:
+    yield f"## {title}\n"
+    yield f"{_sentence(settings)}\n"
+    yield from table(("setting", "type", "default", "meaning"), map(_setting, fields_of(settings)))
+
+
+def _setting(one: SettingField) -> tuple[str, ...]:
+    default = "required" if one.required else code("" if one.default in (None, "") else json.dumps(one.default))
+    kind = ", ".join(map(code, one.choices)) or one.type_name
+    return code(one.name), kind, default, one.help + (" *Secret.*" * one.secret)
+
+
 @page("errors")
 def the_errors() -> Iterator[str]:
     yield "# Errors\n"
@@ -72,8 +172,8 @@ def the_errors() -> Iterator[str]:
     classes = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.CertctlError)]
     order = sorted(classes, key=lambda one: inspect.getsourcelines(one)[1])
     yield from table(
-        ("error", "is a kind of", "meaning"),
-        ((code(one.__name__), code(_parent(one)), _sentence(one)) for one in order),
+        ("error", "is a kind of", "status", "meaning"),
+        ((code(one.__name__), code(_parent(one)), str(problems.status_of(one)), _sentence(one)) for one in order),
     )
 
 
