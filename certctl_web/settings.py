@@ -412,6 +412,14 @@ class Jobs:
     awaiting_approval: Annotated[
         timedelta, Row("JOB_AWAITING_APPROVAL_TIMEOUT", _INTERVAL, "How long a job waits for approval.")
     ] = timedelta(hours=168)
+    lease: Annotated[
+        timedelta,
+        Row(
+            "JOB_LEASE_TIMEOUT",
+            _INTERVAL,
+            "How long a call of a CA may take before its job is given to another worker.",
+        ),
+    ] = timedelta(seconds=90)
     hand_out: Annotated[
         timedelta,
         Row(
@@ -420,6 +428,10 @@ class Jobs:
             "How long an agent may take to say that it has begun a deployment before it is offered again.",
         ),
     ] = timedelta(seconds=30)
+    lease: Annotated[
+        timedelta,
+        Row("JOB_LEASE", _INTERVAL, "How long one call of a CA may take before its job is given to another worker."),
+    ] = timedelta(seconds=90)
     threads: Annotated[int, Row("WORKER_THREADS", whole(1, 64), "Jobs that one worker process runs at a time.")] = 4
 
 

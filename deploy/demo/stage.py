@@ -20,6 +20,7 @@ FAST: Final = {
     "CERTCTL_SCHEDULER_JOB_PROCESSOR_INTERVAL": "1s",
     "CERTCTL_SCHEDULER_RETRY_INTERVAL": "1s",
     "CERTCTL_JOB_HAND_OUT_TIMEOUT": "5s",
+    "CERTCTL_JOB_LEASE": "5s",
     # The demo asks more often in a minute than a person does in a day.
     "CERTCTL_RATE_LIMIT_RPS": "500",
     "CERTCTL_RATE_LIMIT_BURST": "1000",
