@@ -1,7 +1,7 @@
 """What certctl asks of a deployment target."""
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 from cryptography import x509
@@ -39,6 +39,7 @@ class Target(Protocol):
     def deploy(self, delivery: Delivery) -> None: ...
 
 
+@runtime_checkable
 class Reloads(Protocol):
     """Makes the target take up what is installed already. Idempotent; blocks and raises as `deploy`.
 

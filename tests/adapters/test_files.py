@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,10 @@ class KillingAt(Tripwire):
 
 def killed(do: Callable[[], object]) -> bool:
     """Run `do` in a process of its own. Whether that process was killed."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks beside threads; the child here runs nothing that another thread could hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         try:
             do()
