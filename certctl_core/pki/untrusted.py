@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidKey, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidKey, UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 
 from certctl_core.errors import TooLarge, Unreadable
 
@@ -21,6 +22,10 @@ _PARSER_ERRORS: Final = (
     NotImplementedError,
     UnsupportedAlgorithm,
     InvalidKey,
+    # OpenSSL refused the bytes without saying why in a way the library knows.
+    InternalError,
+    # Where warnings are errors: what the library reads today and will refuse one day, such as a serial number of 0.
+    CryptographyDeprecationWarning,
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,

@@ -15,9 +15,10 @@ def delay(attempt: int, interval: timedelta, fraction_of_spread: float, cap: tim
     `interval` doubles with every failure up to `cap`. The upper half of that is jitter: `fraction_of_spread` in [0, 1)
     chooses a place in it, so that whatever failed together does not come back together.
     """
-    # Doubling is bounded before it is done: attempts are counted by other people.
-    doublings = min(max(attempt - 1, 0), 32)
-    longest = min(cap, interval * 2**doublings) if interval < cap else cap
+    doublings = max(attempt - 1, 0)
+    # Asked before it is done, because a billionth doubling is no time any more.
+    reaches_cap = doublings >= (cap // interval).bit_length()
+    longest = cap if reaches_cap else interval * 2**doublings
     return longest / 2 + longest / 2 * fraction_of_spread
 
 

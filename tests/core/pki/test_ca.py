@@ -54,7 +54,7 @@ def test_ml_dsa_signs_the_same_bytes_with_another_signature(kind: KeyKind) -> No
 
 
 LEAF_DIGEST = "7d3308ea96b647abef3d3cddeb4d194f8c4e4ec0a8836a7588b598d0f248ba42"
-"""SHA-256 of a leaf that was checked octet by octet. It changes only together with the table in `certctl_core.pki.ca`."""
+"""SHA-256 of a leaf that was checked octet by octet. It changes together with the table in `certctl_core.pki.ca`."""
 
 
 def _fixed_authority() -> Authority:
