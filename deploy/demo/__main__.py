@@ -12,7 +12,7 @@ from pathlib import Path
 # Run as a folder (`python deploy/demo`), so that nothing of the demo is part of the installed product.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from demo.processes import Failure
+from demo.processes import Failure, ancestors, is_running
 from demo.show import Held, Show
 from demo.stage import Stage
 from demo.steps import STEPS
@@ -95,15 +95,17 @@ def _leave_running(stage: Stage) -> None:
 
 
 def _left_behind(home: Path) -> list[str]:
-    """Processes that still have the demo's folder on their command line."""
+    """Processes with the demo's folder on their command line, other than this one and those it was started from."""
+    ours = ancestors(os.getpid())
     found: list[str] = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        pid = int(entry.parent.name)
         try:
             words = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(home) in words and entry.parent.name != str(os.getpid()):
-            found.append(f"{entry.parent.name} {words[:80]}")
+        if str(home) in words and pid not in ours and is_running(pid):
+            found.append(f"{pid} {words[:80]}")
     return found
 
 

@@ -123,6 +123,15 @@ def descendants(pid: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def ancestors(pid: int) -> frozenset[int]:
+    """The process itself, its parent, and so on upwards."""
+    parents = dict(_parents())
+    found = {pid}
+    while (pid := parents.get(pid, 0)) > 0:
+        found.add(pid)
+    return frozenset(found)
+
+
 def _parents() -> Iterator[tuple[int, int]]:
     """(pid, parent) of every process that can be seen."""
     if Path("/proc/self/stat").exists():
