@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         part = add(name, does, about)
         part.add_argument("--supervised-by", type=int, metavar="PID", help=argparse.SUPPRESS)
+        part.add_argument("--gate", type=int, metavar="FD", help=argparse.SUPPRESS)
         part.add_argument("--listener", type=int, metavar="FD", help=argparse.SUPPRESS)
     add("migrate", _migrate, "bring the database up to this release, and stop")
     add("config", _config, "show every setting, its value and where it came from; secrets are hidden")
@@ -112,26 +113,29 @@ def _complain(problem: str, hint: str = "") -> None:
 
 
 def _everything(_asked: argparse.Namespace) -> int:
-    """The supervisor: database, first start, then web and worker as child processes."""
+    """The supervisor: database and first start, meanwhile web and worker as child processes get ready."""
     settings = _start("supervisor")
-    from certctl_web import bootstrap
     from certctl_web.listening import listen
-    from certctl_web.process import StopSign
-    from certctl_web.supervisor import Part, supervise
+    from certctl_web.process import Gate, StopSign
+    from certctl_web.supervisor import Part, Supervisor
 
-    stop = StopSign()
+    stop, gate = StopSign(), Gate()
     listener = listen(settings.web.host, settings.web.port)
-    with bootstrap.database(settings) as database:
-        _welcome(settings, bootstrap.prepare(settings, database.url))
-        if stop:
-            return 0
-        leash = ("--supervised-by", str(os.getpid()))
-        number = listener.fileno()
-        parts = [
-            Part("web", _part_command("web", *leash, "--listener", str(number)), keeps=(number,)),
-            Part("worker", _part_command("worker", *leash)),
-        ]
-        return supervise(parts, stop, settings.lifecycle.shutdown_timeout, tend=database.tend, draining=listener.close)
+    number = listener.fileno()
+    leash = ("--supervised-by", str(os.getpid()), "--gate", str(gate.number))
+    web = Part("web", _part_command("web", *leash, "--listener", str(number)), keeps=(gate.number, number))
+    worker = Part("worker", _part_command("worker", *leash), keeps=(gate.number,))
+    supervisor = Supervisor((web, worker), stop, settings.lifecycle.shutdown_timeout, draining=listener.close)
+    supervisor.start()
+    try:
+        from certctl_web import bootstrap
+
+        with bootstrap.database(settings) as database:
+            _welcome(settings, bootstrap.prepare(settings, database.url))
+            gate.open()
+            return supervisor.run(database.tend)
+    finally:
+        supervisor.end()
 
 
 def _part_command(*arguments: str) -> list[str]:
@@ -141,18 +145,20 @@ def _part_command(*arguments: str) -> list[str]:
 
 
 def _web(asked: argparse.Namespace) -> int:
+    from certctl_web.process import Leash
+
+    leash = Leash(asked.supervised_by)
     settings = _start("web")
     import socket
 
     from certctl_web import bootstrap, serving, web
     from certctl_web.listening import listen
-    from certctl_web.process import Leash
 
-    leash = Leash(asked.supervised_by)
     if asked.listener is None:
         listener = listen(settings.web.host, settings.web.port)
     else:
         listener = socket.socket(fileno=asked.listener)
+    _wait_at_gate(asked)
     with bootstrap.database(settings) as database:
         if asked.supervised_by is None:
             _welcome(settings, bootstrap.prepare(settings, database.url))
@@ -162,17 +168,26 @@ def _web(asked: argparse.Namespace) -> int:
 
 
 def _worker(asked: argparse.Namespace) -> int:
-    settings = _start("worker")
-    from certctl_web import bootstrap, worker
     from certctl_web.process import Leash
 
     leash = Leash(asked.supervised_by)
+    settings = _start("worker")
+    from certctl_web import bootstrap, worker
+
+    _wait_at_gate(asked)
     with bootstrap.database(settings) as database:
         if asked.supervised_by is None:
             _welcome(settings, bootstrap.prepare(settings, database.url))
         with bootstrap.connected(settings, database.url, settings.storage.database_max_conns) as backend:
             worker.run(backend.ports, settings, database.url, leash)
     return 0
+
+
+def _wait_at_gate(asked: argparse.Namespace) -> None:
+    if asked.gate is not None:
+        from certctl_web.process import Gate
+
+        Gate.wait(asked.gate)
 
 
 def _migrate(_asked: argparse.Namespace) -> int:

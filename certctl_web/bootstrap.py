@@ -23,7 +23,7 @@ from certctl_adapters.issuers.authorities import AuthorityKeeper
 from certctl_adapters.postgres import migrate
 from certctl_adapters.postgres.embedded import EmbeddedPostgres
 from certctl_adapters.postgres.locks import SharedLocks
-from certctl_adapters.postgres.work import PostgresStore
+from certctl_adapters.postgres.work import Pool, PostgresWork, open_pool
 from certctl_adapters.secretbox import PassphraseBox, key_file
 from certctl_adapters.targets import Catalog
 from certctl_core.errors import NotConfigured, Unreadable
@@ -90,7 +90,7 @@ class Backend:
     """Ports over one pool of connections."""
 
     ports: Ports
-    store: PostgresStore = field(repr=False)
+    pool: Pool = field(repr=False)
 
     @property
     def authorities(self) -> AuthorityKeeper:
@@ -105,7 +105,7 @@ class Backend:
         )
 
     def close(self) -> None:
-        self.store.close()
+        self.pool.close()
 
 
 @contextmanager
@@ -134,30 +134,32 @@ def managed(settings: Settings) -> Iterator[Backend]:
 def connect(settings: Settings, url: str, connections: int) -> Backend:
     """Ports over a pool of at most so many connections. Raises `NotConfigured` when the encryption key is missing,
     unfit, or not the one this database was filled with."""
-    store = PostgresStore(url, max_connections=connections)
+    pool = open_pool(url, size=connections)
+    work = PostgresWork(pool)
     try:
-        secrets = _secret_box(settings, store)
+        secrets = _secret_box(settings, work)
     except BaseException:
-        store.close()
+        pool.close()
         raise
     clock = SystemClock()
     ports = Ports(
-        work=store.work,
+        work=work,
         clock=clock,
         secrets=secrets,
-        issuers=InstalledIssuers(store.work, secrets, clock),
+        issuers=InstalledIssuers(work, secrets, clock),
         targets=Catalog(),
         tripwire=_tripwire(settings),
         public_url=settings.web.public_url,
+        lease=settings.jobs.lease,
     )
-    return Backend(ports, store)
+    return Backend(ports, pool)
 
 
 # --- The encryption key -------------------------------------------------------------------------------------------
 
 
-def _secret_box(settings: Settings, store: PostgresStore) -> SecretBox:
-    with store.work() as work:
+def _secret_box(settings: Settings, open_work: PostgresWork) -> SecretBox:
+    with open_work() as work:
         sealed = work.authorities.any_sealed()
     box = PassphraseBox(_passphrase(settings, filled=sealed is not None))
     if sealed is not None:

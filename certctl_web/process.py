@@ -29,6 +29,25 @@ class Leash:
         return self._supervisor is not None and os.getppid() != self._supervisor
 
 
+class Gate:
+    """Holds children back, once they have loaded what they need, until the supervisor opens it.
+
+    It is a pipe that nobody writes to: the children wait for its end. A supervisor that dies opens it too, and its
+    children find their leash loose.
+    """
+
+    def __init__(self) -> None:
+        self.number, self._ours = os.pipe()
+
+    def open(self) -> None:
+        os.close(self._ours)
+
+    @staticmethod
+    def wait(number: int) -> None:
+        """Wait in a child that has inherited the descriptor."""
+        os.read(number, 1)
+
+
 class StopSign:
     """Set by SIGTERM and SIGINT. A second signal ends the process at once.
 

@@ -412,14 +412,6 @@ class Jobs:
     awaiting_approval: Annotated[
         timedelta, Row("JOB_AWAITING_APPROVAL_TIMEOUT", _INTERVAL, "How long a job waits for approval.")
     ] = timedelta(hours=168)
-    lease: Annotated[
-        timedelta,
-        Row(
-            "JOB_LEASE_TIMEOUT",
-            _INTERVAL,
-            "How long a call of a CA may take before its job is given to another worker.",
-        ),
-    ] = timedelta(seconds=90)
     hand_out: Annotated[
         timedelta,
         Row(

@@ -69,40 +69,70 @@ class _Child:
         return status
 
 
-def supervise(
-    parts: Sequence[Part],
-    stop: StopSign,
-    drain: timedelta,
-    *,
-    tend: Callable[[], None] = lambda: None,
-    draining: Callable[[], None] = lambda: None,
-) -> int:
-    """Keep the parts running until `stop`, then let them end. Returns the exit status.
+class Supervisor:
+    """Children for `parts`. `start` them, `run` until told to stop, `end` them; `run` ends them too.
 
-    `tend` is called about once a second, to look after what is not a part (the embedded database), `draining` once,
-    before the parts are told to end.
+    `draining` is called once, before the children are told to end; `drain` is how long they have for that.
     """
-    children = [_Child(part) for part in parts]
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: stop.wake())
-    tended_at = time.monotonic()
-    status = 0
-    try:
-        while not stop:
-            for child in children:
-                if child.process is not None and not child.is_running():
-                    status = _judge(child)
-                    if status:
-                        return status
-                if child.process is None and time.monotonic() >= child.start_at:
-                    child.start()
-            if time.monotonic() - tended_at >= 1.0:
-                tend()
-                tended_at = time.monotonic()
-            stop.wait(0.5)
-    finally:
-        draining()
-        _end(children, stop, drain)
-    return status
+
+    def __init__(
+        self, parts: Sequence[Part], stop: StopSign, drain: timedelta, *, draining: Callable[[], None] = lambda: None
+    ) -> None:
+        self._children = [_Child(part) for part in parts]
+        self._stop = stop
+        self._drain = drain.total_seconds()
+        self._draining = draining
+
+    def start(self) -> None:
+        for child in self._children:
+            child.start()
+
+    def run(self, tend: Callable[[], None] = lambda: None) -> int:
+        """Keep the children running. Returns the exit status, after they have ended.
+
+        `tend` is called about once a second, to look after what is not a child (the embedded database).
+        """
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: self._stop.wake())
+        tended_at = time.monotonic()
+        try:
+            while not self._stop:
+                if status := self._look_after():
+                    return status
+                if time.monotonic() - tended_at >= 1.0:
+                    tend()
+                    tended_at = time.monotonic()
+                self._stop.wait(0.5)
+            return 0
+        finally:
+            self.end()
+
+    def _look_after(self) -> int:
+        """Start what is not running. Returns an exit status when that is of no use."""
+        for child in self._children:
+            if child.process is not None and not child.is_running() and (status := _judge(child)):
+                return status
+            if child.process is None and time.monotonic() >= child.start_at:
+                child.start()
+        return 0
+
+    def end(self) -> None:
+        """Let the children finish, and see to it that they do. Calling it again does nothing."""
+        running = [child.process for child in self._children if child.process is not None]
+        if not running:
+            return
+        self._draining()
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + self._drain + KILL_AFTER
+        while any(process.poll() is None for process in running) and time.monotonic() < deadline:
+            self._stop.wait(0.1)
+        for process in running:
+            if process.poll() is None:
+                log.error("part did not end in time; killed", pid=process.pid)
+                process.kill()
+            process.wait()
+        for child in self._children:
+            child.process = None
 
 
 def _judge(child: _Child) -> int:
@@ -115,17 +145,3 @@ def _judge(child: _Child) -> int:
         return 1
     log.warning("part died; starting it again", part=child.part.name, status=status)
     return 0
-
-
-def _end(children: Sequence[_Child], stop: StopSign, drain: timedelta) -> None:
-    running = [child.process for child in children if child.process is not None]
-    for process in running:
-        process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + drain.total_seconds() + KILL_AFTER
-    while any(process.poll() is None for process in running) and time.monotonic() < deadline:
-        stop.wait(0.1)
-    for process in running:
-        if process.poll() is None:
-            log.error("part did not end in time; killed", pid=process.pid)
-            process.kill()
-        process.wait()

@@ -40,8 +40,10 @@ me = str(os.getpid())
 def part(name, code, *more):
     return supervisor.Part(name, [sys.executable, "-c", code, folder, name, me, *more])
 parts = [part(*words) for words in PARTS]
-status = supervisor.supervise(parts, StopSign(), timedelta(seconds=drain), draining=(Path(folder) / "draining").touch)
-sys.exit(status)
+draining = (Path(folder) / "draining").touch
+supervised = supervisor.Supervisor(parts, StopSign(), timedelta(seconds=drain), draining=draining)
+supervised.start()
+sys.exit(supervised.run())
 """
 
 
