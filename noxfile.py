@@ -3,6 +3,7 @@
 Each session installs what it needs into an environment of its own, at the versions that constraints.txt names.
 """
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -100,5 +101,6 @@ def dist(session: nox.Session) -> None:
     """Build the sdist and the wheel, check what is in them, and try the wheel in clean environments."""
     install(session, "dist", extras=())
     target = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(target, ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", str(target), ".")
     session.run("python", "tests/house/distribution.py", str(target), *session.posargs)

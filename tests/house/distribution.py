@@ -61,7 +61,7 @@ def check_sdist(sdist: Path) -> None:
 
 def fresh(folder: Path, wheel: Path, extras: str = "") -> Path:
     """A new virtual environment with the wheel installed. Returns its bin folder."""
-    virtualenv.cli_run([str(folder), "--no-periodic-update"])
+    virtualenv.cli_run([str(folder), "--no-setuptools"])
     python = folder / "bin" / "python"
     run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}{extras}")
     return python.parent
@@ -80,7 +80,7 @@ def check_core_alone(scratch: Path, wheel: Path) -> None:
     """With no extra, every module of the core imports and the examples of the docs run."""
     programs = fresh(scratch / "core", wheel)
     listed = run(programs / "python", "-m", "pip", "list", "--format=freeze").split()
-    surplus = {line.partition("==")[0] for line in listed} - CORE_ALONE
+    surplus = {line.partition("==")[0].lower().replace("_", "-") for line in listed} - CORE_ALONE
     if surplus:
         sys.exit(f"the core alone brought {sorted(surplus)}")
     run(programs / "python", "-I", "-c", IMPORT_THE_CORE, cwd=scratch)
