@@ -11,6 +11,7 @@ from typing import Any
 import falcon
 
 from certctl_core.ports import Ports
+from certctl_web import dashboard
 from certctl_web.access import Keyring
 from certctl_web.endpoint import Endpoint, row_of
 from certctl_web.middleware import recovery
@@ -67,4 +68,5 @@ def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row
         by_path[row.path].append(row)
     for path, rows in by_path.items():
         app.add_route(path, Endpoint(ports, options, rows))
+    dashboard.mount(app, ports, options)
     return Application(app, recorder)

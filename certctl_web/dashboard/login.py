@@ -1,0 +1,83 @@
+"""Logging in with an API key, and out again."""
+
+import falcon
+import structlog
+
+from certctl_core.errors import CertctlError, NotAuthenticated
+from certctl_core.usecases import access
+from certctl_web import problems
+from certctl_web.dashboard.guard import (
+    FORM_COOKIE,
+    SESSION_COOKIE,
+    Desk,
+    form,
+    form_token,
+    must_be_our_form,
+    own_path,
+    query,
+    redirect,
+    sentence,
+    set_cookie,
+    show_error,
+)
+from certctl_web.middleware import facts
+
+
+class LogIn:
+    """`GET` shows the form, `POST` opens a session and goes on to the page that was wanted."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._ask(req, resp, wanted=query(req).get("next", ""))
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        wanted = ""
+        try:
+            fields = form(req)
+            wanted = fields.get("next", "")
+            must_be_our_form(self._desk, req, fields, req.cookies.get(FORM_COOKIE, ""))
+            opened = access.log_in(self._desk.ports, fields.get("api_key", "").strip())
+        except CertctlError as error:
+            if isinstance(error, NotAuthenticated):
+                structlog.get_logger(__name__).warning("dashboard log-in refused", client=facts.of(req).client)
+            self._ask(req, resp, wanted=wanted, error=error)
+            return
+        age = opened.session.expires_at - opened.session.created_at
+        set_cookie(resp, SESSION_COOKIE, opened.cookie, max_age=int(age.total_seconds()))
+        set_cookie(resp, FORM_COOKIE, "", max_age=0)
+        redirect(resp, own_path(wanted))
+
+    def _ask(
+        self, req: falcon.Request, resp: falcon.Response, *, wanted: str, error: CertctlError | None = None
+    ) -> None:
+        self._desk.render(
+            resp,
+            "login.html",
+            status=problems.status_of(type(error)) if error else 200,
+            token=form_token(req, resp),
+            wanted=own_path(wanted),
+            error=sentence(error.message) if error else "",
+            hint=error.hint if error else "",
+        )
+
+
+class LogOut:
+    """`POST` ends the session. A session that has ended already is no error."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        visit = None
+        try:
+            visit = self._desk.visit(req, resp)
+            if visit is not None:
+                must_be_our_form(self._desk, req, form(req), visit.csrf_token)
+                access.log_out(self._desk.ports, req.cookies.get(SESSION_COOKIE, ""))
+        except CertctlError as error:
+            show_error(self._desk, req, resp, error, visit)
+            return
+        set_cookie(resp, SESSION_COOKIE, "", max_age=0)
+        redirect(resp, "/login")
