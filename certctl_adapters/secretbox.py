@@ -4,7 +4,7 @@
     older value (v1)            nonce(12) || ciphertext and tag(16), the salt being a constant; only ever read
 
 The key is PBKDF2-HMAC-SHA256 of the passphrase, 100,000 rounds (NIST SP 800-132; AES-GCM: NIST SP 800-38D). Every v2
-value has a salt of its own, so **every value costs some 30 ms of processor time to open for the first time** and every
+value has a salt of its own, so **every value costs 10 to 30 ms of processor time to open for the first time** and every
 seal as much. The keys of the last few hundred values opened or sealed are kept, so that what is used over and over (the
 CA's key, an issuer's password) pays once a process. A list must not open what it lists: show the plain columns and open
 one value when it is needed.
@@ -88,7 +88,7 @@ class PassphraseBox(SecretBox):
             if salt in self._keys:
                 self._keys.move_to_end(salt)
                 return self._keys[salt]
-        # Outside the lock: two threads may both derive, neither waits 30 ms for the other.
+        # Outside the lock: two threads may both derive, neither waits for the other.
         key = PBKDF2HMAC(algorithm=SHA256(), length=32, salt=salt, iterations=_ROUNDS).derive(self._passphrase)
         with self._lock:
             self._keys[salt] = key

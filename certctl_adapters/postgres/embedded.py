@@ -59,7 +59,7 @@ PostgreSQL's default, fsync and full_page_writes (on) above all."""
 
 _PORT: Final = 5432
 _TICK: Final = 0.01
-_ORPHANS_MAY_TAKE: Final = 2.0
+_ORPHANS_MAY_TAKE: Final = 1.0
 _LAST_WORDS: Final = 5.0
 
 _children: Final[set["subprocess.Popen[bytes]"]] = set()
@@ -125,11 +125,11 @@ class EmbeddedPostgres:
         return self._dsn(SUPERUSER, database)
 
     def is_running(self) -> bool:
-        """Whether any process of the database lives."""
+        """Whether its first process lives; without that one it is of no use, whatever else is left."""
         if not self._home.path.is_dir():
             return False
         with self._changing():
-            return self._is_alive()
+            return self._is_alive() and self._first() is not None
 
     def leave(self) -> bool:
         """Stop the database unless another program still uses it. Returns whether it was stopped."""
@@ -138,8 +138,7 @@ class EmbeddedPostgres:
         with self._changing():
             # Giving up our share is not atomic with asking for all of it; `changing.lock` makes it so.
             last = postmaster.try_lock(self._using)
-            os.close(self._using)
-            self._using = None
+            self._use_no_more()
             if last:
                 self._end(timedelta(seconds=30))
             return last
@@ -148,6 +147,7 @@ class EmbeddedPostgres:
         """Stop the database whoever uses it: fast, and after `grace` at once (the next start then recovers)."""
         if self._home.path.is_dir():
             with self._changing():
+                self._use_no_more()
                 self._end(grace)
 
     # ------------------------------------------------------------------------------------------- one at a time
@@ -166,6 +166,11 @@ class EmbeddedPostgres:
         if self._using is None:
             self._using = postmaster.open_lock(self._home.users)
             postmaster.try_lock(self._using, shared=True)
+
+    def _use_no_more(self) -> None:
+        if self._using is not None:
+            os.close(self._using)
+            self._using = None
 
     # ------------------------------------------------------------------------------------------------ is it alive?
 

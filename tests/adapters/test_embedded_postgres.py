@@ -36,11 +36,27 @@ with_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="need
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder for a database; whatever runs in it is stopped afterwards."""
+def fresh(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a database that is not there yet; whatever runs in it is stopped afterwards."""
     path = tmp_path / "postgres"
     yield path
     EmbeddedPostgres(path).stop(timedelta(seconds=5))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database that was made and stopped."""
+    path = tmp_path_factory.mktemp("made") / "postgres"
+    EmbeddedPostgres(path).ensure_running()
+    EmbeddedPostgres(path).stop()
+    return path
+
+
+@pytest.fixture
+def home(made: Path) -> Iterator[Path]:
+    """The same folder for every test, because making one takes the better part of a second."""
+    yield made
+    EmbeddedPostgres(made).stop(timedelta(seconds=5))
 
 
 @pytest.fixture
@@ -119,8 +135,8 @@ def become(user: str, function: Callable[[], T]) -> T:
 # ------------------------------------------------------------------------------------------------------ at first
 
 
-def test_the_first_start_makes_a_database_that_the_application_owns(home: Path) -> None:
-    dsn = EmbeddedPostgres(home).ensure_running()  # as in production, durable
+def test_the_first_start_makes_a_database_that_the_application_owns(fresh: Path) -> None:
+    dsn = EmbeddedPostgres(fresh).ensure_running()  # as in production, durable
 
     with psycopg.connect(dsn.url) as connection:
 
@@ -205,9 +221,10 @@ def test_another_user_does_not_even_reach_the_socket() -> None:
 
 def test_a_lost_password_is_named(home: Path) -> None:
     postgres = start(home)
-    (home / "password").unlink()
+    (home / "password").rename(home / "elsewhere")
     with pytest.raises(NotConfigured, match="password of the embedded database is gone"):
         postgres.ensure_running()
+    (home / "elsewhere").rename(home / "password")
 
 
 # ------------------------------------------------------------------------------------------------------- stopping
@@ -236,22 +253,23 @@ def test_stopping_what_never_was_does_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_last_user_that_leaves_stops_it(home: Path) -> None:
-    first, second = start(home), start(home)
+def test_the_last_user_that_leaves_stops_it(fresh: Path) -> None:
+    first, second = start(fresh), start(fresh)
     assert not first.leave()
     assert ask(second.ensure_running(), "SELECT 1") == 1
     assert second.leave()
     assert not second.is_running()
+    assert not second.leave(), "it is gone already"
 
 
-def test_a_user_that_was_killed_is_not_waited_for(home: Path) -> None:
-    process = spawn(_start_and_stay, home)
-    until(lambda: EmbeddedPostgres(home).is_running())
-    with EmbeddedPostgres(home) as dsn:
+def test_a_user_that_was_killed_is_not_waited_for(fresh: Path) -> None:
+    process = spawn(_start_and_stay, fresh)
+    until(lambda: EmbeddedPostgres(fresh).is_running() and postmaster.is_locked(fresh / "users.lock"))
+    with EmbeddedPostgres(fresh) as dsn:
         assert ask(dsn, "SELECT 1") == 1
         process.kill()
         process.join()
-    assert not EmbeddedPostgres(home).is_running()
+    assert not EmbeddedPostgres(fresh).is_running()
 
 
 @with_proc
@@ -297,10 +315,10 @@ def _start_when_told(home: Path, gate: Any, results: Any) -> None:  # pragma: no
     gate.wait()
 
 
-def test_programs_that_start_together_share_one_database(home: Path) -> None:
+def test_programs_that_start_together_share_one_database(fresh: Path) -> None:
     context = multiprocessing.get_context("spawn")
     gate, results = context.Barrier(5), context.Queue()
-    processes = [spawn(_start_when_told, home, gate, results) for _ in range(5)]
+    processes = [spawn(_start_when_told, fresh, gate, results) for _ in range(5)]
     seen = {results.get(timeout=60) for _ in processes}
     for process in processes:
         process.join(60)
@@ -308,9 +326,9 @@ def test_programs_that_start_together_share_one_database(home: Path) -> None:
     assert len(seen) == 1
 
 
-def test_threads_that_start_together_share_one_database(home: Path) -> None:
+def test_threads_that_start_together_share_one_database(fresh: Path) -> None:
     seen = set()
-    threads = [threading.Thread(target=lambda: seen.add(start(home).ensure_running().url)) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: seen.add(start(fresh).ensure_running().url)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -339,6 +357,7 @@ def kill_all(home: Path) -> None:
 def test_every_acknowledged_row_is_there_after_kill_9(home: Path, kill: Callable[[Path], None]) -> None:
     postgres = EmbeddedPostgres(home)  # durable: this is about recovery
     dsn = postgres.ensure_running()
+    ask(dsn, "DROP TABLE IF EXISTS t")
     ask(dsn, "CREATE TABLE t (a int)")
     acknowledged: list[int] = []
 
@@ -370,7 +389,7 @@ def test_every_acknowledged_row_is_there_after_kill_9(home: Path, kill: Callable
 @with_proc
 def test_a_killed_first_process_that_nobody_reaped_counts_as_dead(home: Path) -> None:
     starter = spawn(_start_and_stay, home)
-    until(lambda: (home / "users.lock").exists() and EmbeddedPostgres(home).is_running())
+    until(lambda: EmbeddedPostgres(home).is_running())
     pid = pid_of(home)
     kill_first(home)
     until(lambda: not everything_of(home))
@@ -424,16 +443,16 @@ def test_a_backend_that_outlives_its_first_process_does_not_stop_the_restart(hom
 
 
 @with_proc
-def test_a_half_made_cluster_is_thrown_away(home: Path) -> None:
-    starter = spawn(_start_and_stay, home)
-    until((home / "cluster.new" / "PG_VERSION").exists)
+def test_a_half_made_cluster_is_thrown_away(fresh: Path) -> None:
+    starter = spawn(_start_and_stay, fresh)
+    until((fresh / "cluster.new" / "PG_VERSION").exists)
     starter.kill()
     starter.join()
-    assert not (home / "cluster").exists()
+    assert not (fresh / "cluster").exists()
 
-    assert ask(start(home).ensure_running(), "SELECT 1") == 1
+    assert ask(start(fresh).ensure_running(), "SELECT 1") == 1
 
-    assert not (home / "cluster.new").exists()
+    assert not (fresh / "cluster.new").exists()
 
 
 # -------------------------------------------------------------------------------------------------- awkward folders
@@ -474,10 +493,10 @@ def test_a_cluster_of_another_release_is_refused_with_the_way_on(home: Path) -> 
     (home / "cluster" / "PG_VERSION").write_text(f"{binaries.binaries(None, None).major}\n")
 
 
-def test_what_postgres_says_is_in_the_error(home: Path) -> None:
+def test_what_postgres_says_is_in_the_error(fresh: Path) -> None:
     with pytest.raises(UpstreamUnavailable, match="invalid value for parameter"):
-        EmbeddedPostgres(home, settings={**FAST, "shared_buffers": "a lot"}).ensure_running()
-    assert not EmbeddedPostgres(home).is_running()
+        EmbeddedPostgres(fresh, settings={**FAST, "shared_buffers": "a lot"}).ensure_running()
+    assert not EmbeddedPostgres(fresh).is_running()
 
 
 def test_a_folder_that_cannot_be_made_is_said_in_our_words(tmp_path: Path) -> None:
