@@ -13,7 +13,7 @@ from typing import Final
 from attrs import evolve, frozen
 from cryptography import x509
 
-from certctl_adapters.settings import Must, absolute_path, between, setting, settings
+from certctl_adapters.settings import Must, absolute_path, between, http_url, setting, settings
 from certctl_core.errors import CertctlError, FieldProblem, Invalid, NotConfigured, Refused, TooLarge, UpstreamRejected
 from certctl_core.pki import ca, crl, keys, ocsp, reading
 from certctl_core.pki.ca import Authority
@@ -31,6 +31,7 @@ _common_name = Must(
     lambda value: 1 <= len(value.strip()) <= MAX_COMMON_NAME,
     {"minLength": 1, "maxLength": MAX_COMMON_NAME},
 )
+_http_urls = Must("be http or https URLs", lambda value: all(http_url.holds(url) for url in value))
 
 
 @settings
@@ -58,7 +59,7 @@ class LocalSettings:
         check=absolute_path,
     )
     crl_distribution_point_urls: tuple[str, ...] = setting(
-        help="CRL addresses in certificates, instead of the control plane's own.", default=()
+        help="CRL addresses in certificates, instead of the control plane's own.", default=(), check=_http_urls
     )
 
     def problems(self) -> Iterator[FieldProblem]:
