@@ -24,7 +24,7 @@ from certctl_adapters import targets
 from certctl_adapters.host import Host
 from certctl_agent.client import AWAITING_CSR, DEPLOYMENT, ControlPlane, PickedUp, Verification, WorkItem
 from certctl_agent.keystore import HeldKey, KeyStore
-from certctl_core.errors import CertctlError, Conflict, Gone, TooMany, Unreadable, UpstreamUnavailable
+from certctl_core.errors import CertctlError, Conflict, Gone, TooMany, UpstreamUnavailable
 from certctl_core.pki import csr, names, reading
 from certctl_core.ports.target import Delivery, Endpoint, Reloads, Target
 from certctl_core.ports.world import Nowhere, Prober, Tripwire
@@ -209,7 +209,7 @@ def _failing(words: str) -> Iterator[None]:
     except Gone:
         raise
     except CertctlError as problem:
-        text = problem.message if isinstance(problem, Unreadable) else str(problem)
+        text = ". ".join(filter(None, [problem.message, problem.hint]))
         raise JobFailed(f"{words}: {text}") from problem
     except OSError as problem:
         raise JobFailed(f"{words}: {problem.strerror or problem}") from problem

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Protocol, cast
 from certctl_adapters import settings
 from certctl_adapters.host import Host
 from certctl_adapters.targets.nginx import NginxTarget
-from certctl_core.errors import Invalid
+from certctl_core.errors import FieldProblem, Invalid
 from certctl_core.ports.target import Target, TargetCatalog
 
 GROUP: Final = "certctl.targets"
@@ -40,7 +40,8 @@ def connector(type_name: str) -> tuple[str, type[TargetConnector]]:
     for found in entry_points(group=GROUP):
         if found.name.lower() == type_name.lower():
             return found.name, cast(type[TargetConnector], found.load())
-    raise Invalid.field("type", f"unsupported target type: {type_name}", hint=f"There are: {', '.join(known_types())}.")
+    words = f"unsupported target type: {type_name}"
+    raise Invalid(words, fields=[FieldProblem("type", words)], hint=f"There are: {', '.join(known_types())}.")
 
 
 def known_types() -> Iterable[str]:

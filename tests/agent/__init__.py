@@ -1,0 +1,1 @@
+"""Agents, tested against a control plane of real HTTPS."""
