@@ -47,7 +47,9 @@ def test_files_are_utf8_and_end_with_one_newline() -> None:
 
 
 def test_every_module_has_a_docstring() -> None:
-    silent = [str(path) for path in files() if path.suffix == ".py" and not ast.get_docstring(tree(path))]
+    silent = [
+        str(path) for path in files() if path.suffix == ".py" and tree(path).body and not ast.get_docstring(tree(path))
+    ]
     assert silent == []
 
 
@@ -56,16 +58,22 @@ def test_modules_are_named_after_what_they_hold() -> None:
     assert vague == []
 
 
+SPEAKS = re.compile(
+    r"^\s*assert\b|\braises\(|\bwarns\(|\bfail\(|\b(?:assert|check|enforce|expect|must|only|prove|until)\w*\(",
+    re.MULTILINE,
+)
+BY_NOT_FAILING = {"test_what_a_test_writes_no_other_test_sees"}
+"""Tests whose statement is that the same thing succeeds twice."""
+
+
 def test_every_test_states_something() -> None:
-    """A test function asserts, expects an error, or calls something whose name says that it does."""
-    speaks = re.compile(
-        r"^\s*assert\b|\braises\(|\bwarns\(|\bfail\(|\b(?:assert|expect|check|must|prove)\w*\(", re.MULTILINE
-    )
+    """A test asserts, expects an error, waits for something, or calls what raises when all is not well."""
     mute = [
         f"{path}::{node.name}"
         for path in files()
         if path.suffix == ".py" and path.parts[0] == "tests"
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not speaks.search(ast.unparse(node))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and node.name not in BY_NOT_FAILING
+        if not SPEAKS.search(ast.unparse(node))
     ]
     assert mute == []
