@@ -131,8 +131,12 @@ class Home:
         socket = f"{self.run}/.s.PGSQL.{port}"
         if len(os.fsencode(socket)) <= _SOCKET_PATH_LIMIT and not _MISREAD_BY_LIBPQ & set(socket):
             return self.run
-        link = _private_folder() / hashlib.sha256(os.fsencode(self.run)).hexdigest()[:16]
+        private = _private_folder()
+        link = private / hashlib.sha256(os.fsencode(self.run)).hexdigest()[:16]
         if not link.is_symlink() or link.readlink() != self.run:
+            for other in private.iterdir():
+                if not other.exists():
+                    other.unlink(missing_ok=True)  # to a database that has been deleted
             draft = link.with_name(f"{link.name}.{secrets.token_hex(4)}")
             draft.symlink_to(self.run)
             draft.replace(link)

@@ -24,7 +24,8 @@ def test_a_test_finds_every_migration_run(database_url: str) -> None:
 @pytest.mark.parametrize("turn", [1, 2])
 def test_what_a_test_writes_no_other_test_sees(database_url: str, turn: int) -> None:
     with psycopg.connect(database_url) as connection:
-        connection.execute("CREATE TABLE only_here (a int)")  # fails the second time if it were shared
+        assert connection.execute("SELECT to_regclass('only_here')").fetchone() == (None,)
+        connection.execute("CREATE TABLE only_here (a int)")
 
 
 def test_a_database_is_gone_even_while_somebody_is_connected(database_server: DatabaseServer) -> None:

@@ -467,8 +467,11 @@ def test_any_path_will_do(tmp_path: Path, name: str) -> None:
         assert len(os.fsencode(dsn.host)) < 90
         assert ask(dsn, "SELECT 1") == 1
         Path(dsn.host).unlink()  # cleaners of temporary folders do that
+        dangling = Path(dsn.host).with_name("of-a-deleted-database")
+        dangling.symlink_to(tmp_path / "nowhere")
         assert postgres.ensure_running() == dsn
         assert ask(dsn, "SELECT 1") == 1
+        assert not dangling.is_symlink()
     finally:
         postgres.stop()
         Path(dsn.host).unlink()
