@@ -5,7 +5,7 @@ from typing import Any
 
 import falcon
 
-from certctl_core.errors import CertctlError, NotFound
+from certctl_core.errors import CertctlError, Invalid, NotFound
 from certctl_core.ids import CLIENT_ID
 from certctl_core.ports import Ports
 from certctl_web.media import reading, writing
@@ -26,6 +26,8 @@ class Endpoint:
         self.rows: Mapping[str, Row] = {row.method: row for row in rows}
         for method, row in self.rows.items():
             setattr(self, f"on_{method.lower()}", self._responder(row))
+            if method == "GET":
+                setattr(self, "on_head", self._responder(row))  # noqa: B010 - RFC 9110 section 9.3.2
 
     def _responder(self, row: Row) -> Responder:
         def respond(req: falcon.Request, resp: falcon.Response, **params: str) -> None:
@@ -61,7 +63,10 @@ class Endpoint:
         if row.body is not None:
             identity = params.get("id") if row.method == "PUT" else None
             asked = reading.read_body(row.body, known.body, identity=identity)
-        return row.run(call, asked)
+        try:
+            return row.run(call, asked)
+        except Invalid as error:
+            raise reading.in_wire_names(error, row.body) if row.body else error from None
 
 
 def _must_be_ids(row: Row, params: Mapping[str, str]) -> None:
@@ -90,4 +95,6 @@ def _answer(resp: falcon.Response, row: Row, given: Any) -> None:
 
 def row_of(resource: object, method: str) -> Row | None:
     """The row that a resource answers a method with, if it is one of the table's."""
-    return resource.rows.get(method) if isinstance(resource, Endpoint) else None
+    if not isinstance(resource, Endpoint):
+        return None
+    return resource.rows.get("GET" if method == "HEAD" else method)

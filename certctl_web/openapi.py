@@ -67,8 +67,8 @@ class Schemas:
         if origin is Annotated:
             return self._bounded(*arguments)
         if origin in (Union, types.UnionType):
-            (inner,) = (part for part in arguments if part is not type(None))
-            return self.of(inner)
+            parts = [self.of(part) for part in arguments if part is not type(None)]
+            return parts[0] if len(parts) == 1 else {"anyOf": parts}
         if origin is tuple:
             return {"type": "array", "items": self.of(arguments[0])}
         if inspect.isclass(origin) and issubclass(origin, Mapping):

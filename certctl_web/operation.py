@@ -7,6 +7,7 @@ none.
 
 import re
 from collections.abc import Callable, Mapping
+from types import UnionType
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
@@ -14,6 +15,7 @@ from attrs import field, frozen
 from certctl_core.errors import (
     CertctlError,
     Forbidden,
+    Gone,
     Invalid,
     NotAuthenticated,
     NotFound,
@@ -77,7 +79,7 @@ class Operation(Generic[Q, B, A]):
     run: Callable[[Call[Q], B], A | Answer[A]]
     query: type[Q] | None = None
     body: type[B] | None = None
-    answer: type[A] | None = None
+    answer: type[A] | UnionType | None = None
     status: int = 200
     also: Mapping[int, str] = field(factory=dict)
     errors: tuple[type[CertctlError], ...] = ()
@@ -102,6 +104,8 @@ class Operation(Generic[Q, B, A]):
         kinds: list[type[CertctlError]] = [*self.errors, TooMany, UpstreamUnavailable]
         if not self.is_public:
             kinds.append(NotAuthenticated)
+        if Role.AGENT in self.who:
+            kinds.append(Gone)
         if self.who not in (ANYONE, EVERY_ROLE) or self.own:
             kinds.append(Forbidden)
         if self.parameters:

@@ -7,7 +7,7 @@ established API read; `hint` says what to do next, `fields` which parts of the r
 import http
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import falcon
 from attrs import frozen
@@ -16,19 +16,24 @@ from certctl_core.errors import (
     CertctlError,
     Conflict,
     DeploymentFailed,
+    Duplicate,
     Forbidden,
     Gone,
+    IllegalTransition,
     InUse,
     Invalid,
     NotAuthenticated,
     NotConfigured,
     NotFound,
     Refused,
+    StaleWrite,
     TooLarge,
     TooMany,
     UpstreamRejected,
     UpstreamUnavailable,
 )
+
+T = TypeVar("T")
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -51,6 +56,27 @@ STATUS: Final[Mapping[type[CertctlError], int]] = {
 
 UNEXPECTED: Final = 500
 
+HINTS: Final[Mapping[type[CertctlError], str]] = {
+    Invalid: "Mend what is named and send the request again.",
+    NotAuthenticated: "Send the header Authorization: Bearer <API key>.",
+    Forbidden: "Use a key that may do this, or ask an administrator.",
+    NotFound: "List the objects to see which ids exist.",
+    Duplicate: "Choose another name or id, or change the object that has it.",
+    InUse: "Move or delete what refers to it first.",
+    IllegalTransition: "Look at the object's present status.",
+    StaleWrite: "Read it again and repeat the change.",
+    Conflict: "Look at the object's present state.",
+    Gone: "It is retired for good; make a new one.",
+    TooLarge: "Send less at once.",
+    Refused: "Change the request or the profile that forbids it.",
+    TooMany: "Wait as long as Retry-After says.",
+    DeploymentFailed: "Mend what the target says, then retry the job.",
+    UpstreamRejected: "Mend what the other system says, then try again.",
+    UpstreamUnavailable: "Try again in a moment.",
+    NotConfigured: "Ask an administrator to set it up.",
+}
+"""What to do next, for errors that do not say so themselves."""
+
 
 @frozen
 class Problem:
@@ -62,15 +88,17 @@ class Problem:
 
 
 def status_of(kind: type[BaseException]) -> int:
-    return next((STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS), UNEXPECTED)
+    return _nearest(STATUS, kind, UNEXPECTED)
+
+
+def _nearest(table: Mapping[type[CertctlError], T], kind: type[BaseException], otherwise: T) -> T:
+    return next((table[ancestor] for ancestor in kind.__mro__ if ancestor in table), otherwise)
 
 
 def of_error(error: CertctlError, request_id: str) -> Problem:
     """The answer for an error raised on purpose."""
     status = status_of(type(error))
-    more: dict[str, Any] = {}
-    if error.hint:
-        more["hint"] = error.hint
+    more: dict[str, Any] = {"hint": error.hint or _nearest(HINTS, type(error), "")}
     match error:
         case Invalid(fields=fields) if fields:
             more["fields"] = [{"field": problem.field, "message": problem.message} for problem in fields]
@@ -98,6 +126,7 @@ def of_http(error: falcon.HTTPError, request_id: str, method: str, path: str) ->
             more["hint"] = f"Possible here: {allowed}." if allowed else "Nothing is possible here."
         case _:
             message = error.description or error.title or http.HTTPStatus(status).phrase
+            more["hint"] = "Mend the request and send it again."
     return Problem(status, headers, _body(status, "http", message, request_id, more))
 
 

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from certctl_core.errors import Forbidden, Invalid, NotAuthenticated
 from certctl_core.ids import AgentId, ApiKeyId, mint
+from certctl_core.lifecycle import agent as agent_life
 from certctl_core.models.access import Actor, ApiKey, Principal, Role, Session
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
@@ -89,11 +90,15 @@ def ensure_first_key(ports: Ports, actor: Actor) -> NewKey | None:
 
 
 def authenticate(ports: Ports, presented: str, request_id: str = "") -> Principal:
-    """Who presents this key. Raises `NotAuthenticated` for a key that is unknown, expired or revoked."""
+    """Who presents this key. Raises `NotAuthenticated` for a key that is unknown, expired or revoked, and `Gone` for
+    that of a retired agent."""
     now = ports.clock.now()
     with ports.work() as work:
         key = work.api_keys.by_hash(digest(presented))
         usable = key is not None and hmac.compare_digest(key.key_hash, digest(presented)) and _is_live(key, now)
+        if key is not None and key.agent_id is not None and key.revoked_at is not None:
+            # Retiring an agent revokes its key; whoever still holds it is told to stop rather than to try another.
+            agent_life.must_be_active(work.agents.get(key.agent_id))
         if key is None or not usable:
             raise NotAuthenticated("Invalid API key", hint="Check the key, or ask an administrator for a new one.")
         work.api_keys.used(key.id, now)

@@ -91,6 +91,18 @@ def read_query(kind: type[T], text: str) -> T:
     return _structured(_TEXT, kind, given, "the query")
 
 
+def in_wire_names(error: Invalid, kind: type[Any]) -> Invalid:
+    """The error with fields called as the body of this class calls them; the core knows its own names only."""
+    if "certificate_profile_id" not in fields_of(kind):
+        return error
+
+    def renamed(text: str) -> str:
+        return re.sub(r"\bprofile_id\b", "certificate_profile_id", text)
+
+    fields = (FieldProblem(renamed(problem.field), problem.message) for problem in error.fields)
+    return Invalid(renamed(error.message), fields=fields, hint=error.hint)
+
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 _RFC3339: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")

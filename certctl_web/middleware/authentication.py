@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import falcon
 from attrs import evolve
 
-from certctl_core.errors import Forbidden, NotAuthenticated
+from certctl_core.errors import Forbidden, Gone, NotAuthenticated
 from certctl_core.models.access import Principal, Role
 from certctl_core.usecases import access
 from certctl_web.access import EVERYBODY_IS_ADMIN, STRANGER, Keyring
@@ -44,7 +44,7 @@ class Authentication:
         presented = _presented(req)
         try:
             caller = self._keyring.who(presented, known.request_id)
-        except NotAuthenticated:
+        except (NotAuthenticated, Gone):
             if self._limit is not None:
                 self._limit.rejected(known.client)
             raise

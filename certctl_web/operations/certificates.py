@@ -111,7 +111,7 @@ ROWS: Final[tuple[Row, ...]] = (
         who=PEOPLE,
         run=page,
         query=CertificateList,
-        answer=PagedResponse[ManagedCertificate],
+        answer=PagedResponse[ManagedCertificate] | CursorPagedResponse[ManagedCertificate],
     ),
     Operation(
         name="create_certificate",

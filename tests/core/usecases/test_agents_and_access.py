@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from certctl_core.errors import Duplicate, Forbidden, InUse, Invalid, NotAuthenticated
+from certctl_core.errors import Duplicate, Forbidden, Gone, InUse, Invalid, NotAuthenticated
 from certctl_core.models.access import SYSTEM, Role
 from certctl_core.models.agents import AgentStatus
 from certctl_core.models.jobs import JobStatus
@@ -83,10 +83,10 @@ def test_a_sentinel_agent_cannot_be_retired(world: World) -> None:
         agents.retire(world.ports, ADMIN, "server-scanner")  # type: ignore[arg-type]
 
 
-def test_a_retired_agents_key_opens_nothing(world: World) -> None:
+def test_a_retired_agents_key_opens_nothing_and_its_holder_is_told_to_stop(world: World) -> None:
     joined = agents.join(world.ports, agents.issue_join_token(world.ports, ADMIN).token, NEW)
     agents.retire(world.ports, ADMIN, joined.agent.id)
-    with pytest.raises(NotAuthenticated):
+    with pytest.raises(Gone):
         access.authenticate(world.ports, joined.api_key)
 
 

@@ -1,0 +1,151 @@
+"""What holds for every row of the table of operations."""
+
+import re
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from certctl_core.models.access import Role
+from certctl_web import openapi
+from certctl_web.operation import Row
+from certctl_web.operations import TABLE
+from tests.web.api import KEYS, Api, certificate, csr_pem
+
+BODIES: dict[str, Any] = {
+    "create_certificate": certificate(),
+    "create_issuer": {"name": "Local", "type": "local"},
+    "create_target": {"name": "nginx", "type": "NGINX", "agent_id": "agent-x", "config": {}},
+    "create_team": {"name": "Platform"},
+    "create_owner": {"name": "Olga"},
+    "create_profile": {"name": "TLS"},
+    "create_renewal_policy": {"name": "monthly"},
+    "register_agent": {"name": "web-1", "hostname": "web-1.test"},
+    "join_agent": {"token": "cjt_x", "name": "web-1", "hostname": "web-1.test"},
+    "agent_submit_csr": {"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-site"},
+    "agent_report_job_status": {"status": "Completed"},
+    "verify_job": {"target_id": "t", "expected_fingerprint": "ab", "actual_fingerprint": "ab", "verified": True},
+    "create_api_key": {"name": "ci"},
+}
+"""A body for each row that cannot do without one."""
+
+named = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+guarded = pytest.mark.parametrize("row", [row for row in TABLE if not row.is_public], ids=lambda row: row.name)
+writing = pytest.mark.parametrize(
+    "row",
+    [row for row in TABLE if row.body is not None and not getattr(row.body, "anything", False)],
+    ids=lambda r: r.name,
+)
+owned = pytest.mark.parametrize("row", [row for row in TABLE if row.own], ids=lambda row: row.name)
+
+
+def path_of(row: Row, **given: str) -> str:
+    """The row's path with its parameters filled in."""
+    return re.sub(r"{([a-z_]+)(:path)?}", lambda found: given.get(found[1], "no-such-id"), row.path)
+
+
+def a_caller(row: Row) -> Role:
+    return min(row.who - {Role.AGENT}, key=lambda role: role.value, default=Role.ADMIN)
+
+
+def test_names_and_routes_are_unique() -> None:
+    assert len({row.name for row in TABLE}) == len(TABLE)
+    assert len({(row.method, row.path) for row in TABLE}) == len(TABLE)
+
+
+@guarded
+def test_without_credentials_nothing_is_answered(api: Api, row: Row) -> None:
+    reply = api.call(row.method, path_of(row), BODIES.get(row.name), by=None)
+    assert reply.status == 401
+    assert reply.headers["www-authenticate"] == 'Bearer realm="certctl"'
+
+
+@guarded
+def test_a_key_that_nobody_has_opens_nothing(api: Api, row: Row) -> None:
+    assert api.call(row.method, path_of(row), BODIES.get(row.name), by="cck_invented").status == 401
+
+
+@guarded
+def test_every_other_role_is_refused(api: Api, row: Row) -> None:
+    agent = api.agent()
+    for role in set(Role) - row.who:
+        key = agent.key if role is Role.AGENT else KEYS[role]
+        reply = api.call(row.method, path_of(row), BODIES.get(row.name), by=key)
+        assert reply.status == 403, role
+        assert role.value in reply.json["message"]
+
+
+@owned
+def test_an_agent_cannot_act_as_another_one(api: Api, row: Row) -> None:
+    mine, other = api.agent("web-1"), api.agent("web-2")
+    reply = api.call(row.method, path_of(row, id=other.id), BODIES.get(row.name), by=mine.key)
+    assert reply.status == 403
+    assert other.id in reply.json["message"]
+
+
+@writing
+def test_an_unknown_field_is_named(api: Api, row: Row) -> None:
+    body = {**BODIES.get(row.name, {}), "no_such_field": 1}
+    reply = api.call(row.method, path_of(row), body, by=a_caller(row))
+    assert reply.status == 400
+    assert "no_such_field" in reply.fields
+
+
+@writing
+def test_bad_json_is_answered_with_its_position(api: Api, row: Row) -> None:
+    reply = api.call(row.method, path_of(row), body='{"name": "x",\n  oops', by=a_caller(row))
+    assert reply.status == 400
+    assert "line 2, column 3" in reply.json["message"]
+
+
+@pytest.mark.parametrize("row", [r for r in TABLE if r.parameters and not r.is_public], ids=lambda r: r.name)
+def test_an_unknown_id_is_not_found(api: Api, row: Row) -> None:
+    reply = api.call(row.method, path_of(row), BODIES.get(row.name), by=Role.ADMIN)
+    if row.name == "list_certificate_versions":
+        assert reply.json["data"] == []
+        return
+    assert reply.status == 404
+    assert reply.json["error"] == "Not Found"
+
+
+@pytest.mark.parametrize("row", [r for r in TABLE if r.parameters], ids=lambda r: r.name)
+@pytest.mark.parametrize("bad", ["%00", "..%2e", "a%20b", "x" * 200])
+def test_what_cannot_be_an_id_names_nothing(api: Api, row: Row, bad: str) -> None:
+    path = re.sub(r"{[a-z_]+}", bad, row.path).replace("{request:path}", "00")
+    assert api.call(row.method, path, BODIES.get(row.name)).status == 404
+
+
+@pytest.mark.parametrize("row", [r for r in TABLE if r.query is not None], ids=lambda r: r.name)
+def test_an_unknown_query_parameter_is_named(api: Api, row: Row) -> None:
+    reply = api.call(row.method, path_of(row) + "?no_such_filter=1", BODIES.get(row.name), by=a_caller(row))
+    assert reply.status == 400
+    assert reply.fields == ["no_such_filter"]
+
+
+@named
+def test_each_row_documents_what_follows_from_it(row: Row) -> None:
+    assert {429, 500, 503} <= row.statuses
+    assert row.is_public or 401 in row.statuses
+    assert (413 in row.statuses) is (row.method != "GET")
+    assert row.summary
+    assert not row.summary.endswith(".")
+
+
+def test_the_document_is_valid_openapi(api: Api) -> None:
+    document = api.get("/api/v1/openapi.json", by=None).json
+    validate(document)
+    described = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
+    assert described == {row.name for row in TABLE}
+
+
+def test_the_document_tells_bounds_defaults_and_roles() -> None:
+    document = openapi.document(TABLE, "1.2.3")
+    creation = document["components"]["schemas"]["CreateCertificate"]
+    assert creation["required"] == ["name", "common_name", "owner_id", "team_id", "issuer_id", "renewal_policy_id"]
+    assert creation["properties"]["name"] == {"type": "string", "minLength": 1, "maxLength": 255}
+    assert creation["additionalProperties"] is False
+    listing = document["paths"]["/api/v1/certificates"]["get"]
+    page_size = next(p for p in listing["parameters"] if p["name"] == "page_size")
+    assert page_size["schema"] == {"type": "integer", "minimum": 1, "maximum": 500}
+    assert document["paths"]["/api/v1/api-keys"]["get"]["x-certctl-roles"] == ["admin"]
+    assert document["paths"]["/health"]["get"]["security"] == []
