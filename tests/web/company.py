@@ -268,8 +268,14 @@ def _others(company: Company) -> None:
         left = timedelta(days=(number * number * 7 + 33) % 90, hours=3)
         company.managed(f"device-{number:03}.iot.example.org", S.ACTIVE, left, "edge-2", environment="devices")
     company.managed("new-portal", S.PENDING, None, "edge-2", created_at=company.now - timedelta(minutes=2))
+    withdrawn = company.now - timedelta(days=3)
     gone = company.managed(
-        "old-shop", S.REVOKED, timedelta(days=20), "edge-1", revoked_at=company.now - timedelta(days=3)
+        "old-shop",
+        S.REVOKED,
+        timedelta(days=20),
+        "edge-1",
+        revoked_at=withdrawn,
+        revocation_reason=RevocationReason.KEY_COMPROMISE,
     )
     company.version(gone, 1, company.now + timedelta(days=20), "edge-1")
     serial = company.work.versions.page(gone.id, 1, 0).items[0].serial_number
