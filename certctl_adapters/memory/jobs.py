@@ -23,8 +23,8 @@ class MemoryJobs(MemoryTable[Job], Jobs):
                 return False
             if job.status is JobStatus.PENDING:
                 return job.scheduled_at <= now
-            is_unacknowledged = job.status is JobStatus.RUNNING and job.acknowledged_at is None
-            return is_unacknowledged and is_due(job.lease_until, now)
+            last_word = job.acknowledged_at or job.started_at
+            return job.status is JobStatus.RUNNING and is_due(last_word, now - lease)
 
         due = self.select(is_offered, by("scheduled_at", "id"), limit)
         free = [life.release(job, job.scheduled_at) if job.status is JobStatus.RUNNING else job for job in due]

@@ -37,7 +37,7 @@ class PostgresJobs(PostgresTable[Job], Jobs):
                 WHERE agent_id = %(agent)s AND type = 'Deployment' AND status IN ('Pending', 'Running')
                   AND CASE status
                       WHEN 'Pending' THEN scheduled_at <= %(now)s
-                      ELSE acknowledged_at IS NULL AND lease_until <= %(now)s
+                      ELSE coalesce(acknowledged_at, started_at) <= %(silent_since)s
                   END
                 ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
@@ -46,6 +46,7 @@ class PostgresJobs(PostgresTable[Job], Jobs):
             agent=agent_id,
             now=now,
             until=now + lease,
+            silent_since=now - lease,
             limit=limit,
         )
         return _oldest_first(claimed)

@@ -45,8 +45,7 @@ class Job:
     """One piece of work.
 
     A Running job is held by a lease: whoever runs it must record a result before `lease_until`, or it is given back.
-    `acknowledged_at` is when an agent said it has begun; until then a job handed out may be handed out again once its
-    lease has passed, because the answer that carried it may never have arrived. `next_attempt_at` is when a Failed
+    `acknowledged_at` is when an agent last said that it works on it. `next_attempt_at` is when a Failed
     job with attempts left tries again; None means it will not by itself.
     """
 

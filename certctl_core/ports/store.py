@@ -222,8 +222,10 @@ class Deployments(Protocol):
 class Jobs(Table[Job], Protocol):
     @abstractmethod
     def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
-        """Deployment jobs of the agent that are due (Pending, or handed out and never acknowledged with a lapsed
-        lease), now Running under a fresh lease. Oldest first."""
+        """Deployment jobs of the agent that are due, now Running under a fresh lease, oldest first.
+
+        Due are Pending ones, and Running ones that the agent took or acknowledged at least `lease` ago: an agent does
+        its work before it asks for more, so what it asks for while they run is lost to it."""
 
     @abstractmethod
     def awaiting_csr(self, agent_id: AgentId, now: datetime, limit: int) -> Sequence[Job]:

@@ -4,8 +4,10 @@
     deploy:2  the agent has acknowledged it and works on it (its lease is long)
     deploy:3  the agent has installed the files and not reported it: doing it again changes nothing
 
-A job that was handed out and never acknowledged is offered again when its lease has passed; one that was acknowledged
-is given back when its agent falls silent.
+An agent does what it was given before it asks for more. So a job that is Running while its agent asks for work is lost
+to it: the answer that carried it never arrived, or the agent was started anew. It is offered again after the hand-out
+time, which only keeps two polls in quick succession from both getting it. A job whose agent does not even ask is given
+back when its lease has passed.
 """
 
 from collections.abc import Mapping

@@ -128,13 +128,15 @@ class TestDeployments:
         assert ids(again) == ids(first)
         assert (again[0].attempts, again[0].lease_until) == (2, AT + 2 * LEASE)
 
-    def test_an_acknowledged_job_is_left_to_its_agent(self, busy: OpenWork) -> None:
+    def test_an_acknowledged_job_is_offered_again_when_its_agent_asks_for_more_later(self, busy: OpenWork) -> None:
         put(busy, facts.deployment_job())
         with busy() as work:
             (handed,) = work.jobs.claim_deployments("a-1", AT, LEASE, 10)
-            work.jobs.save(evolve(handed, acknowledged_at=AT))
+            work.jobs.save(evolve(handed, acknowledged_at=AT + SECOND, lease_until=AT + HOUR))
         with busy() as work:
-            assert work.jobs.claim_deployments("a-1", AT + HOUR, LEASE, 10) == []
+            assert work.jobs.claim_deployments("a-1", AT + LEASE, LEASE, 10) == []
+        with busy() as work:
+            assert ids(work.jobs.claim_deployments("a-1", AT + LEASE + SECOND, LEASE, 10)) == [handed.id]
 
 
 class TestIssuing:

@@ -52,11 +52,21 @@ def test_an_acknowledged_deployment_is_left_to_its_agent_until_it_falls_silent(w
     deployment.report(world.ports, as_agent(agent), agent.id, item.job.id, JobStatus.RUNNING)
 
     world.clock.advance(timedelta(minutes=2))
-    assert handed_out(world, agent) == []
     assert jobs.release_lapsed(world.ports) == 0
     world.clock.advance(deployment.RUNNING_LEASE)
     assert jobs.release_lapsed(world.ports) == 1
     assert len(handed_out(world, agent)) == 1
+
+
+@pytest.mark.usefixtures("certificate")
+def test_a_running_deployment_is_lost_to_an_agent_that_asks_for_more_work(world: World, agent: Agent) -> None:
+    (item,) = handed_out(world, agent)
+    world.clock.advance(timedelta(seconds=20))
+    deployment.report(world.ports, as_agent(agent), agent.id, item.job.id, JobStatus.RUNNING)
+    world.clock.advance(timedelta(seconds=20))
+    assert handed_out(world, agent) == []
+    world.clock.advance(timedelta(seconds=10))
+    assert [again.job.id for again in handed_out(world, agent)] == [item.job.id]
 
 
 def test_a_completed_deployment_is_remembered_as_installed(

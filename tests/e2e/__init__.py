@@ -1,0 +1,1 @@
+"""The programs as processes, and a browser."""
