@@ -76,10 +76,11 @@ class Stage:
         """Start it and wait until it is ready. Returns how many seconds that took."""
         begun = time.monotonic()
         self.server.start()
-        wait_for("the control plane's readiness", self._is_ready)
+        wait_for("the control plane's readiness", self.is_ready)
         return time.monotonic() - begun
 
-    def _is_ready(self) -> bool | None:
+    def is_ready(self) -> bool | None:
+        """True once `/ready` says so. Raises `Failure` when the server has ended."""
         self.server.must_run()
         if not self.ca_file.exists():
             return None
