@@ -191,15 +191,21 @@ class _Dialled:
     egress: Egress
 
     def dial(self, connection: HTTPConnection) -> socket.socket:
-        timeout = connection.timeout
         problem: OSError | None = None
-        for address in self.egress.addresses(connection.host, connection.port):
+        until = time.monotonic() + (connection.timeout or TIMEOUT.total_seconds())
+        addresses = self.egress.addresses(connection.host, connection.port)
+        for index, address in enumerate(addresses):
+            # Each address gets its share of what is left, so that one that never answers leaves time for the next.
+            share = max(until - time.monotonic(), 0.001) / (len(addresses) - index)
             try:
-                return socket.create_connection((address, connection.port), timeout)
-            except TimeoutError as reason:
-                raise ConnectTimeoutError(connection, "no connection in time") from reason
+                made = socket.create_connection((address, connection.port), share)
             except OSError as reason:
                 problem = reason
+            else:
+                made.settimeout(connection.timeout)
+                return made
+        if isinstance(problem, TimeoutError):
+            raise ConnectTimeoutError(connection, "no connection in time") from problem
         raise NewConnectionError(connection, str(problem)) from problem
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
+from certctl_adapters import targets
 from certctl_adapters.commands import Commands
 from certctl_adapters.files import FileInstaller
 from certctl_adapters.host import Host
@@ -83,7 +84,7 @@ def run(given: RunSettings) -> int:
     worker = Worker(
         control=control,
         keys=keys,
-        host=host,
+        connect=partial(targets.connect, host=host),
         prober=TlsProber(),
         pause=lambda wait: stopping.wait(wait.total_seconds()),
         verify_timeout=given.verify_timeout,

@@ -20,8 +20,6 @@ from typing import Any, Final
 from attrs import field, frozen
 from cryptography import x509
 
-from certctl_adapters import targets
-from certctl_adapters.host import Host
 from certctl_agent.client import AWAITING_CSR, DEPLOYMENT, ControlPlane, PickedUp, Verification, WorkItem
 from certctl_agent.keystore import HeldKey, KeyStore
 from certctl_core.errors import CertctlError, Conflict, Gone, TooMany, UpstreamUnavailable
@@ -38,6 +36,7 @@ _REPORT_PAUSES: Final = (timedelta(seconds=1), timedelta(seconds=3))
 _NOT_NOW: Final = (UpstreamUnavailable, TooMany)
 DEFAULT_PORT: Final = 443
 Pause = Callable[[timedelta], bool]
+Connect = Callable[[str, Mapping[str, Any]], Target]
 
 
 class JobFailed(Exception):
@@ -48,13 +47,13 @@ class JobFailed(Exception):
 class Worker:
     """Does items of work one after the other.
 
-    `pause` waits and returns True when the agent is to stop; waits are then cut short. `verify_timeout` is how long
-    the new certificate may take to be served.
+    `connect` makes a target of its type and settings. `pause` waits and returns True when the agent is to stop; waits
+    are then cut short. `verify_timeout` is how long the new certificate may take to be served.
     """
 
     control: ControlPlane
     keys: KeyStore
-    host: Host
+    connect: Connect
     prober: Prober
     pause: Pause
     verify_timeout: timedelta
@@ -77,7 +76,8 @@ class Worker:
             return False
         except Gone:
             raise
-        except (*_NOT_NOW, Conflict) as problem:
+        except CertctlError as problem:
+            # Nothing was begun: either the job is not ours any more, or it is offered again.
             log.warning("job put off: %s", problem, extra=facts)
             return False
         except Exception as mistake:  # one job's accident must not end the agent, which has others
@@ -127,7 +127,7 @@ class Worker:
 
     def _install(self, item: WorkItem, picked: PickedUp, held: HeldKey) -> None:
         with _failing("connector init failed"):
-            target = targets.connect(item.target_type, item.target_config, self.host)
+            target = self.connect(item.target_type, item.target_config)
         with _failing("deployment failed"):
             target.deploy(Delivery(item.certificate_id, picked.certificate, picked.chain, held.private_key))
         self.tripwire("deployment:4")

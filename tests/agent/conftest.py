@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from attrs import frozen
 
+from certctl_adapters import targets
 from certctl_adapters.host import Host
 from certctl_adapters.http import HttpClient, trust
 from certctl_adapters.prober import TlsProber
@@ -64,7 +66,7 @@ def make_worker(control: client.ControlPlane, keystore: KeyStore) -> MakeWorker:
         parts: dict[str, Any] = {
             "control": control,
             "keys": keystore,
-            "host": Host.with_journals(keystore.journals),
+            "connect": partial(targets.connect, host=Host.with_journals(keystore.journals)),
             "prober": TlsProber(),
             "pause": lambda _: False,
             "verify_timeout": timedelta(seconds=0.2),

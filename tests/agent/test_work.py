@@ -249,7 +249,7 @@ def test_a_job_that_is_somebody_elses_now_is_not_begun(
     certify(plane, make_worker)
     before = server.served()
     job = plane.ask_to_deploy("job-1", "mc-1", config_of(server))
-    for status in (409, 503):
+    for status in (403, 404, 409, 503):
         plane.override("POST /jobs/job-1/status", problem(status, "cancelled"))
         assert not make_worker().do(item_of(job))
     assert server.served() == before
@@ -328,14 +328,12 @@ class LoadingTarget(Target, Reloads):
 def verified(
     plane: ControlPlane,
     make_worker: MakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
     prober: SeeingProber,
     target: Target,
 ) -> dict[str, Any]:
     """The verification of a deployment to this target."""
-    monkeypatch.setattr("certctl_adapters.targets.connect", lambda *_: target)
     job = plane.ask_to_deploy("job-1", "mc-1", {"verify_host": "127.0.0.1", "verify_port": 8443})
-    assert make_worker(prober=prober).do(item_of(job))
+    assert make_worker(prober=prober, connect=lambda *_: target).do(item_of(job))
     (verification,) = job.verifications
     return verification
 
@@ -347,43 +345,39 @@ def mine(plane: ControlPlane, make_worker: MakeWorker) -> Leaf:
     return Leaf(plane.certificates["mc-1"], plane.issuer.leaf("unused.test").key)
 
 
-def test_a_server_that_takes_a_moment_is_waited_for(
-    plane: ControlPlane, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch, mine: Leaf
-) -> None:
+def test_a_server_that_takes_a_moment_is_waited_for(plane: ControlPlane, make_worker: MakeWorker, mine: Leaf) -> None:
     old = plane.issuer.leaf("www.example.test")
     prober = SeeingProber(old, None, old, mine)
     target = LoadingTarget(prober)
-    assert verified(plane, make_worker, monkeypatch, prober, target)["verified"]
+    assert verified(plane, make_worker, prober, target)["verified"]
     assert target.reloads == 0
     assert prober.asked[0] == ("127.0.0.1", 8443, "www.example.test")
 
 
 def test_right_files_that_were_never_loaded_are_loaded(
-    plane: ControlPlane, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch, mine: Leaf
+    plane: ControlPlane, make_worker: MakeWorker, mine: Leaf
 ) -> None:
     prober = SeeingProber(plane.issuer.leaf("www.example.test"))
     target = LoadingTarget(prober, loads=mine)
-    assert verified(plane, make_worker, monkeypatch, prober, target)["verified"]
+    assert verified(plane, make_worker, prober, target)["verified"]
     assert target.reloads == 1
 
 
 def test_another_certificate_is_reported_with_what_was_seen(
-    plane: ControlPlane, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch, mine: Leaf
+    plane: ControlPlane, make_worker: MakeWorker, mine: Leaf
 ) -> None:
     other = plane.issuer.leaf("other.example.test")
     prober = SeeingProber(other)
-    seen = verified(plane, make_worker, monkeypatch, prober, LoadingTarget(prober))
+    seen = verified(plane, make_worker, prober, LoadingTarget(prober))
     assert not seen["verified"]
     assert seen["actual_fingerprint"] == fingerprint(other.certificate)
     assert seen["error"] == "127.0.0.1:8443 serves another certificate (CN=other.example.test)"
 
 
-def test_nobody_listening_is_reported_with_the_reason(
-    plane: ControlPlane, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch, mine: Leaf
-) -> None:
+def test_nobody_listening_is_reported_with_the_reason(plane: ControlPlane, make_worker: MakeWorker, mine: Leaf) -> None:
     prober = SeeingProber(None)
     target = LoadingTarget(prober)
-    seen = verified(plane, make_worker, monkeypatch, prober, target)
+    seen = verified(plane, make_worker, prober, target)
     assert (seen["verified"], seen["actual_fingerprint"]) == (False, "")
     assert seen["expected_fingerprint"] == fingerprint(mine.certificate)
     assert seen["error"] == "127.0.0.1:8443: Connection refused"
