@@ -131,7 +131,7 @@ def _everything(_asked: argparse.Namespace) -> int:
         from certctl_web import bootstrap
 
         with bootstrap.database(settings) as database:
-            _welcome(settings, bootstrap.prepare(settings, database.url))
+            _welcome(settings, bootstrap.prepare(settings, database.url, serves=True))
             gate.open()
             return supervisor.run(database.tend)
     finally:
@@ -161,7 +161,7 @@ def _web(asked: argparse.Namespace) -> int:
     _wait_at_gate(asked)
     with bootstrap.database(settings) as database:
         if asked.supervised_by is None:
-            _welcome(settings, bootstrap.prepare(settings, database.url))
+            _welcome(settings, bootstrap.prepare(settings, database.url, serves=True))
         pair = bootstrap.server_pair(settings)
         web.serve(settings, listener, pair, leash, lambda: serving.served(settings, database.url))
     return 0
@@ -177,7 +177,7 @@ def _worker(asked: argparse.Namespace) -> int:
     _wait_at_gate(asked)
     with bootstrap.database(settings) as database:
         if asked.supervised_by is None:
-            _welcome(settings, bootstrap.prepare(settings, database.url))
+            _welcome(settings, bootstrap.prepare(settings, database.url, serves=False))
         with bootstrap.connected(settings, database.url, settings.storage.database_max_conns) as backend:
             worker.run(backend.ports, settings, database.url, leash)
     return 0

@@ -37,7 +37,7 @@ from certctl_core.ports import Ports
 from certctl_core.ports.store import Query
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
 from certctl_core.usecases import access, catalog
-from certctl_web import queues, tls
+from certctl_web import tls
 from certctl_web.settings import PREFIX, Settings
 
 CONTROL_PLANE: Final = "control-plane"
@@ -205,25 +205,33 @@ def _where_the_key_is(settings: Settings) -> str:
 # --- First start --------------------------------------------------------------------------------------------------
 
 
-def prepare(settings: Settings, url: str) -> str | None:
-    """Bring the database up to this release and make what is missing. Returns the first admin key when it was made
-    now: the caller shows it, once, and it is kept nowhere."""
+def prepare(settings: Settings, url: str, *, serves: bool) -> str | None:
+    """Bring the database up to this release and make what is missing; for a process that `serves`, its certificate too.
+
+    Returns the first admin key when it was made now: the caller shows it, once, and it is kept nowhere.
+    """
     with SharedLocks(url).hold("first start", PATIENCE):
         ran = migrate.migrate(url)
         if ran:
             log.info("database migrated", migrations=[migration.file for migration in ran])
+        from certctl_web import queues  # Huey is the worker's; other processes do without it.
+
         queues.create_tables(url)
         with connected(settings, url, connections=2) as backend:
-            ensure_certificate(settings, backend)
+            backend.control_plane()
+            if serves:
+                ensure_certificate(settings, backend)
             _seed(settings, backend.ports)
             return _first_key(settings, backend.ports)
 
 
 def ensure_certificate(settings: Settings, backend: Backend) -> None:
-    """See to it that there is a good server certificate, unless the operator brings one."""
+    """See to it that there is a good server certificate, or that the operator's can be used."""
     if settings.web.tls_cert_path is None:
         authority, now = backend.control_plane(), backend.ports.clock.now()
         tls.ensure(settings.storage.data_dir, authority, tls.server_names(settings.web), now)
+    else:
+        tls.ServerContext(server_pair(settings))
 
 
 def _seed(settings: Settings, ports: Ports) -> None:

@@ -27,8 +27,12 @@ def served(settings: Settings, url: str) -> Served:
         except (CertctlError, OSError) as error:
             log.warning("server certificate not looked after", error=str(error))
 
+    def close() -> None:
+        application.close()
+        backend.close()
+
     application = create_app(backend.ports, _options(settings, backend))
-    return Served(application, ServerContext(bootstrap.server_pair(settings)), tend, backend.close)
+    return Served(application, ServerContext(bootstrap.server_pair(settings)), tend, close)
 
 
 def _options(settings: Settings, backend: Backend) -> Options:

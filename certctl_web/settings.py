@@ -152,8 +152,10 @@ def web_address(value: str) -> str:
 
 
 def dsn(value: str) -> str:
+    """A PostgreSQL address, or libpq's own form (`host=db dbname=certctl`)."""
     address = value.strip()
-    if urllib.parse.urlsplit(address).scheme not in ("postgres", "postgresql"):
+    scheme = urllib.parse.urlsplit(address).scheme if "://" in address else ""
+    if scheme not in ("postgres", "postgresql") and ("://" in address or "=" not in address):
         raise ValueError("is not an address such as postgresql://user:password@host:5432/certctl")
     return address
 

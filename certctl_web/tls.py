@@ -24,12 +24,12 @@ import structlog
 from attrs import frozen
 from cryptography import x509
 
-from certctl_core.errors import CertctlError, Invalid
+from certctl_core.errors import CertctlError, Invalid, NotConfigured
 from certctl_core.pki import bundle, ca, keys, names, reading, serials
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import LeafPlan
-from certctl_web.settings import Web
+from certctl_web.settings import PREFIX, Web
 
 LIFE: Final = timedelta(days=90)
 RENEW_BEFORE: Final = timedelta(days=30)
@@ -138,12 +138,18 @@ class ServerContext:
     """
 
     def __init__(self, pair: Pair) -> None:
-        """Raises OSError or ssl.SSLError when the files cannot be used at all."""
+        """Raises `NotConfigured` when the files cannot be used at all."""
         self._pair = pair
         self._lock = threading.Lock()
-        self._stamp = self._look()
-        self._context = _load(pair)
         self._not_before = 0.0
+        try:
+            self._stamp = self._look()
+            self._context = _load(pair)
+        except OSError as error:
+            raise NotConfigured(
+                f"the server certificate cannot be used: {pair.certificate}, {pair.key}: {_reason(error)}",
+                hint=f"Correct {PREFIX}SERVER_TLS_CERT_PATH and {PREFIX}SERVER_TLS_KEY_PATH, or leave both empty.",
+            ) from error
 
     def current(self) -> ssl.SSLContext:
         """The context for a connection that has just been accepted. Costs two `stat` calls when nothing changed."""
@@ -163,12 +169,12 @@ class ServerContext:
         try:
             self._context, self._stamp = _load(self._pair), stamp
             log.info("server certificate reloaded", file=str(self._pair.certificate))
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             self._complain(error)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: OSError) -> None:
         if time.monotonic() >= self._not_before:
-            log.warning("server certificate cannot be used; keeping the old one", error=str(error))
+            log.warning("server certificate cannot be used; keeping the old one", error=_reason(error))
         self._not_before = time.monotonic() + RETRY_UNREADABLE
 
     def _look(self) -> tuple[tuple[int, ...], ...]:
@@ -181,6 +187,13 @@ def _load(pair: Pair) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
     return context
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        mismatch = getattr(error, "reason", "") == "KEY_VALUES_MISMATCH"
+        return "the key is not that of the certificate" if mismatch else str(error.args[-1])
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _no_password() -> str:

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from certctl_core.errors import NotConfigured
 from certctl_core.pki import bundle, ca, keys, names, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
@@ -202,5 +203,14 @@ def test_an_encrypted_key_is_an_error_and_no_question(tmp_path: Path, authority:
     pair = _operators_pair(tmp_path, authority)
     key = keys.from_pem(pair.key.read_bytes())
     pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x" * 16)))
-    with pytest.raises(ssl.SSLError, match="encrypted"):
+    with pytest.raises(NotConfigured, match="the key is encrypted"):
         ServerContext(pair)
+
+
+def test_files_that_are_missing_or_do_not_match_are_told_by_name(tmp_path: Path, authority: Authority) -> None:
+    with pytest.raises(NotConfigured, match=r"cert\.pem: No such file or directory") as told:
+        ServerContext(Pair(tmp_path / "cert.pem", tmp_path / "key.pem"))
+    assert "CERTCTL_SERVER_TLS_CERT_PATH" in told.value.hint
+    one, two = _operators_pair(tmp_path / "one", authority), _operators_pair(tmp_path / "two", authority)
+    with pytest.raises(NotConfigured, match="the key is not that of the certificate"):
+        ServerContext(Pair(one.certificate, two.key))
