@@ -77,16 +77,15 @@ def _may_sign_crls(certificate: x509.Certificate) -> bool:
 
 def _entries(entries: Iterable[RevokedEntry]) -> Iterator[bytes]:
     """DER of each entry. Raises `Invalid` for a serial number that comes twice."""
-    seen: set[str] = set()
+    seen: set[int] = set()
     extensions = {reason: _reason_extension(reason) for reason in RevocationReason}
     for entry in entries:
-        if entry.serial_number in seen:
+        number = serials.to_int(entry.serial_number)
+        if number in seen:
             raise Invalid(f"the serial number {entry.serial_number} is on the list twice")
-        seen.add(entry.serial_number)
-        yield asn1.tlv(
-            asn1.SEQUENCE,
-            asn1.integer(serials.to_int(entry.serial_number)) + asn1.time(entry.revoked_at) + extensions[entry.reason],
-        )
+        seen.add(number)
+        content = asn1.integer(number) + asn1.time(entry.revoked_at) + extensions[entry.reason]
+        yield asn1.tlv(asn1.SEQUENCE, content)
 
 
 @cache
