@@ -16,8 +16,9 @@ from certctl_web.settings import Log
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
-CHATTY: Final = ("huey", "gunicorn", "psycopg.pool")
-"""Libraries whose every step is of interest only when looking for a fault."""
+CHATTY: Final = {"huey": logging.WARNING, "gunicorn": logging.WARNING, "psycopg.pool": logging.ERROR}
+"""Libraries whose every step is of interest only when looking for a fault, and what is heard of them otherwise. The
+pool warns of each connection that a restarted database has closed; whoever needs a connection reports it better."""
 
 
 def configure(log: Log, process: str) -> None:
@@ -53,8 +54,8 @@ def configure(log: Log, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == logging.DEBUG else max(level, logging.WARNING))
+    for name, least in CHATTY.items():
+        logging.getLogger(name).setLevel(logging.DEBUG if level == logging.DEBUG else max(level, least))
     logging.captureWarnings(True)
 
 
