@@ -19,15 +19,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.house.project import PACKAGES, ROOT, files, pyproject
 
 CORE_ALONE = {"attrs", "cattrs", "certctl", "cffi", "cryptography", "pip", "pycparser", "typing-extensions"}
+WITHOUT_MCP = [name for name in PACKAGES if name != "certctl_mcp"]
 BUILT = "certctl_web/dashboard/static/"
 """Where the front-end build puts what is in the packages but not in git."""
 
 SQL_IN_WHEEL = "certctl_adapters/postgres/sql"
 BESIDE_THE_CODE = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore", "hatch_build.py"}
-IMPORT_THE_CORE = """
-import importlib, pkgutil, certctl_core
-for module in pkgutil.walk_packages(certctl_core.__path__, "certctl_core."):
-    importlib.import_module(module.name)
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    for module in pkgutil.walk_packages(importlib.import_module(name).__path__, name + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 """
 
 
@@ -83,14 +86,15 @@ def check_core_alone(scratch: Path, wheel: Path) -> None:
     surplus = {line.partition("==")[0].lower().replace("_", "-") for line in listed} - CORE_ALONE
     if surplus:
         sys.exit(f"the core alone brought {sorted(surplus)}")
-    run(programs / "python", "-I", "-c", IMPORT_THE_CORE, cwd=scratch)
+    run(programs / "python", "-I", "-c", IMPORT_EVERYTHING, "certctl_core", cwd=scratch)
     for example in sorted((ROOT / "docs/example").glob("*.py")):
         run(programs / "python", "-I", example, cwd=scratch)
 
 
 def check_programs(scratch: Path, wheel: Path) -> None:
-    """With the programs' extras, each console script answers --help."""
+    """With the programs' extras and nothing else, every module imports and each console script answers --help."""
     programs = fresh(scratch / "programs", wheel, "[server,agent,cli]")
+    run(programs / "python", "-I", "-c", IMPORT_EVERYTHING, *WITHOUT_MCP, cwd=scratch)
     for script in pyproject()["project"]["scripts"]:
         if "usage" not in run(programs / script, "--help", cwd=scratch).lower():
             sys.exit(f"{script} --help does not tell its usage")
