@@ -16,7 +16,7 @@ from certctl_core.pki import csr, reading
 from certctl_core.usecases import agents as usecases
 from certctl_core.usecases.deployment import WorkItem as OfferedWork
 from certctl_core.usecases.issuance import SubmitCsr as CsrWish
-from certctl_web.media.bounds import Length, Name, Range
+from certctl_web.media.bounds import Length, Name, Prose, Range, Reference, Report, Word
 from certctl_web.media.paging import Paging
 from certctl_web.media.reading import Accepts, fields_of
 
@@ -81,10 +81,10 @@ class AgentList(Paging):
 class RegisterAgent(Accepts):
     name: AgentName
     hostname: Name
-    os: str = ""
-    architecture: str = ""
-    ip_address: str = ""
-    version: str = ""
+    os: Word = ""
+    architecture: Word = ""
+    ip_address: Word = ""
+    version: Word = ""
 
     def wish(self) -> usecases.RegisterAgent:
         return usecases.RegisterAgent(**attrs.asdict(self))
@@ -97,11 +97,11 @@ RegisterAgent.ignored = fields_of(Agent) - fields_of(RegisterAgent)
 class Heartbeat:
     """What an agent says of itself. `sent_at` is its own clock, from which the offset is measured."""
 
-    hostname: str = ""
-    os: str = ""
-    architecture: str = ""
-    ip_address: str = ""
-    version: str = ""
+    hostname: Word = ""
+    os: Word = ""
+    architecture: Word = ""
+    ip_address: Word = ""
+    version: Word = ""
     sent_at: datetime | None = None
 
     def wish(self) -> usecases.Heartbeat:
@@ -146,10 +146,10 @@ class JoinAgent:
     token: Name
     name: AgentName
     hostname: Name
-    os: str = ""
-    architecture: str = ""
-    ip_address: str = ""
-    version: str = ""
+    os: Word = ""
+    architecture: Word = ""
+    ip_address: Word = ""
+    version: Word = ""
 
     def wish(self) -> usecases.RegisterAgent:
         return usecases.RegisterAgent(**attrs.asdict(self, filter=lambda a, _: a.name != "token"))
@@ -175,7 +175,7 @@ class Retire:
     """`force` takes the agent's targets and open jobs with it, and needs a `reason`."""
 
     force: bool = False
-    reason: str = ""
+    reason: Prose = ""
 
 
 @frozen(kw_only=True)
@@ -200,8 +200,8 @@ class SubmitCsr(Accepts):
     """The answer to an AwaitingCSR job, named by its certificate, by itself or by both."""
 
     csr_pem: Annotated[str, Length(1, 1 << 16)]
-    certificate_id: str | None = None
-    job_id: str | None = None
+    certificate_id: Reference | None = None
+    job_id: Reference | None = None
 
     blank: ClassVar = frozenset({"certificate_id", "job_id"})
 
@@ -281,4 +281,4 @@ class ReportStatus:
     """How a job goes: Running, Completed or Failed, and why it failed."""
 
     status: JobStatus
-    error: str = ""
+    error: Report = ""

@@ -82,4 +82,12 @@ class Fallback(Described):
 
 Name = Annotated[str, Length(1, 255)]
 Identity = Annotated[str, Matching(CLIENT_ID, "1 to 128 letters, digits, dots, dashes or underscores")]
+Reference = Annotated[str, Length(0, 128)]
+"""The id of something else; whether there is such a thing is for the store to say."""
+
+Word = Annotated[str, Length(0, 255)]
+Prose = Annotated[str, Length(0, 4096)]
+Report = Annotated[str, Length(0, 1 << 16)]
+"""What a program said, in full."""
+
 Amount = Annotated[int, Range(0, (1 << 31) - 1)]

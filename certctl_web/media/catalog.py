@@ -13,7 +13,7 @@ from attrs import Factory, frozen
 from certctl_core.models import catalog as facts
 from certctl_core.models.catalog import ConfigSource, TestStatus
 from certctl_core.usecases import catalog as usecases
-from certctl_web.media.bounds import Amount, Identity, Name
+from certctl_web.media.bounds import Amount, Identity, Name, Prose, Reference, Word
 from certctl_web.media.reading import Accepts, fields_of
 
 
@@ -34,7 +34,7 @@ class Team:
 class CreateTeam(Accepts):
     id: Identity | None = None
     name: Name
-    description: str = ""
+    description: Prose = ""
 
     blank: ClassVar = frozenset({"id"})
 
@@ -45,7 +45,7 @@ class CreateTeam(Accepts):
 @frozen(kw_only=True)
 class UpdateTeam(Accepts):
     name: Name | None = None
-    description: str | None = None
+    description: Prose | None = None
 
     ignored: ClassVar = fields_of(Team, but=("name", "description"))
 
@@ -73,8 +73,8 @@ class Owner:
 class CreateOwner(Accepts):
     id: Identity | None = None
     name: Name
-    email: str = ""
-    team_id: str | None = None
+    email: Word = ""
+    team_id: Reference | None = None
 
     blank: ClassVar = frozenset({"id", "team_id"})
 
@@ -85,8 +85,8 @@ class CreateOwner(Accepts):
 @frozen(kw_only=True)
 class UpdateOwner(Accepts):
     name: Name | None = None
-    email: str | None = None
-    team_id: str | None = None
+    email: Word | None = None
+    team_id: Reference | None = None
 
     ignored: ClassVar = fields_of(Owner, but=("name", "email", "team_id"))
     blank: ClassVar = frozenset({"team_id"})
@@ -137,12 +137,12 @@ class CreateProfile(Accepts):
 
     id: Identity | None = None
     name: Name
-    description: str = ""
+    description: Prose = ""
     allowed_key_algorithms: tuple[KeyAlgorithmRule, ...] = ()
     max_ttl_seconds: Amount = 0
     allowed_ekus: tuple[str, ...] = ()
     required_san_patterns: tuple[str, ...] = ()
-    spiffe_uri_pattern: str = ""
+    spiffe_uri_pattern: Prose = ""
     allow_short_lived: bool = False
     must_staple: bool = False
     requires_approval: bool = False
@@ -163,12 +163,12 @@ class UpdateProfile(Accepts):
     """A `max_ttl_seconds` of 0 takes the cap away."""
 
     name: Name | None = None
-    description: str | None = None
+    description: Prose | None = None
     allowed_key_algorithms: tuple[KeyAlgorithmRule, ...] | None = None
     max_ttl_seconds: Amount | None = None
     allowed_ekus: tuple[str, ...] | None = None
     required_san_patterns: tuple[str, ...] | None = None
-    spiffe_uri_pattern: str | None = None
+    spiffe_uri_pattern: Prose | None = None
     allow_short_lived: bool | None = None
     must_staple: bool | None = None
     requires_approval: bool | None = None
@@ -225,7 +225,7 @@ class CreateRenewalPolicy(Accepts):
     max_retries: Amount = 3
     retry_interval_seconds: Amount = 3600
     alert_thresholds_days: tuple[int, ...] = (30, 14, 7, 0)
-    certificate_profile_id: str | None = None
+    certificate_profile_id: Reference | None = None
 
     blank: ClassVar = frozenset({"id", "certificate_profile_id"})
 
@@ -241,7 +241,7 @@ class UpdateRenewalPolicy(Accepts):
     max_retries: Amount | None = None
     retry_interval_seconds: Amount | None = None
     alert_thresholds_days: tuple[int, ...] | None = None
-    certificate_profile_id: str | None = None
+    certificate_profile_id: Reference | None = None
 
     ignored: ClassVar = frozenset({"id", "created_at", "updated_at"})
     blank: ClassVar = frozenset({"certificate_profile_id"})

@@ -14,7 +14,7 @@ from certctl_core.models.certificates import CertificateSource, CertificateStatu
 from certctl_core.pki import bundle
 from certctl_core.ports.store import Is, Query, Where
 from certctl_core.usecases import certificates as usecases
-from certctl_web.media.bounds import Identity, Length, Name, Range
+from certctl_web.media.bounds import Identity, Length, Name, Range, Reference, Word
 from certctl_web.media.catalog import DeploymentTarget
 from certctl_web.media.paging import Paging, read_cursor
 from certctl_web.media.reading import Accepts, fields_of
@@ -100,13 +100,13 @@ class CreateCertificate(Accepts):
     name: Name
     common_name: Name
     sans: tuple[str, ...] = ()
-    environment: str = ""
-    owner_id: Name
-    team_id: Name
-    issuer_id: Name
-    renewal_policy_id: Name
-    certificate_profile_id: str | None = None
-    target_ids: tuple[str, ...] = ()
+    environment: Word = ""
+    owner_id: Identity
+    team_id: Identity
+    issuer_id: Identity
+    renewal_policy_id: Identity
+    certificate_profile_id: Reference | None = None
+    target_ids: tuple[Reference, ...] = ()
     tags: Mapping[str, str] = Factory(dict)
 
     blank: ClassVar = frozenset({"id", "certificate_profile_id"})
@@ -127,13 +127,13 @@ class UpdateCertificate(Accepts):
     name: Name | None = None
     common_name: Name | None = None
     sans: tuple[str, ...] | None = None
-    environment: str | None = None
-    owner_id: str | None = None
-    team_id: str | None = None
-    issuer_id: str | None = None
-    renewal_policy_id: str | None = None
-    certificate_profile_id: str | None = None
-    target_ids: tuple[str, ...] | None = None
+    environment: Word | None = None
+    owner_id: Reference | None = None
+    team_id: Reference | None = None
+    issuer_id: Reference | None = None
+    renewal_policy_id: Reference | None = None
+    certificate_profile_id: Reference | None = None
+    target_ids: tuple[Reference, ...] | None = None
     tags: Mapping[str, str] | None = None
     status: CertificateStatus | None = None
 

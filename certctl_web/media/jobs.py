@@ -14,7 +14,7 @@ from certctl_core.models.certificates import CertificateVersion
 from certctl_core.models.jobs import JobStatus, JobType, VerificationStatus
 from certctl_core.ports.store import Query, Where
 from certctl_core.usecases import deployment
-from certctl_web.media.bounds import Length, Name
+from certctl_web.media.bounds import Length, Name, Report, Word
 from certctl_web.media.paging import Paging
 from certctl_web.media.reading import Accepts
 
@@ -75,10 +75,10 @@ class Verify:
     """What a probe of the target saw; `actual_fingerprint` is empty when it failed, and `error` says why."""
 
     target_id: Name
-    expected_fingerprint: str
-    actual_fingerprint: str
+    expected_fingerprint: Word
+    actual_fingerprint: Word
     verified: bool = False
-    error: str = ""
+    error: Report = ""
 
     def wish(self) -> deployment.Verification:
         return deployment.Verification(

@@ -5,6 +5,8 @@ bounds are each named with their path, such as `sans[2]`. Times are RFC 3339 wit
 classes in the same way, from text.
 """
 
+import base64
+import binascii
 import difflib
 import json
 import re
@@ -25,7 +27,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from certctl_core.errors import FieldProblem, Invalid
+from certctl_core.errors import FieldProblem, Invalid, Unreadable
 from certctl_web.media.bounds import Bound, Fallback
 
 T = TypeVar("T")
@@ -89,6 +91,14 @@ def read_query(kind: type[T], text: str) -> T:
     if bad := [name for name, value in given.items() if "\0" in name + value]:
         raise Invalid.field(bad[0].replace("\0", "\\0"), "has a NUL character in it")
     return _structured(_TEXT, kind, given, "the query")
+
+
+def read_base64(text: str) -> bytes:
+    """Base64 as it stands in a path, percent-encoded or not. Raises `Unreadable`."""
+    try:
+        return base64.b64decode(urllib.parse.unquote(text), validate=True)
+    except (binascii.Error, ValueError):
+        raise Unreadable("the path does not end in base64") from None
 
 
 def in_wire_names(error: Invalid, kind: type[Any]) -> Invalid:

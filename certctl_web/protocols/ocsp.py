@@ -4,10 +4,7 @@ An OCSP client understands OCSP only, so what is wrong with its request, or with
 OCSP has a word for it.
 """
 
-import base64
-import binascii
 import re
-import urllib.parse
 from typing import Final
 
 from certctl_core.errors import (
@@ -23,6 +20,7 @@ from certctl_core.pki.ocsp import Unsuccessful
 from certctl_core.pki.plan import OcspQuestion
 from certctl_core.usecases import revocation
 from certctl_web.access import ANYONE
+from certctl_web.media.reading import read_base64
 from certctl_web.operation import Answer, Call, Operation, Row
 from certctl_web.protocols.trust import issuing_certificate
 
@@ -39,7 +37,7 @@ def ask_by_post(call: Call[None], _: None) -> Answer[bytes]:
 def ask_by_get(call: Call[None], _: None) -> Answer[bytes]:
     """A request in base64 begins with an M, so it is never taken for a serial number in hexadecimal."""
     asked = call.path["request"]
-    question = _about_serial(call, asked) if _SERIAL.fullmatch(asked) else ocsp.read_request(_der(asked))
+    question = _about_serial(call, asked) if _SERIAL.fullmatch(asked) else ocsp.read_request(read_base64(asked))
     answer = revocation.answer_ocsp(call.ports, call.path["issuer_id"], question)
     # An answer to a nonce is for the one who sent it (RFC 5019 section 6.2).
     caching = "no-store" if question.nonce else "public, max-age=3600"
@@ -48,13 +46,6 @@ def ask_by_get(call: Call[None], _: None) -> Answer[bytes]:
 
 def _about_serial(call: Call[None], serial_number: str) -> OcspQuestion:
     return ocsp.question_about(issuing_certificate(call.ports, call.path["issuer_id"]), serial_number)
-
-
-def _der(text: str) -> bytes:
-    try:
-        return base64.b64decode(urllib.parse.unquote(text), validate=True)
-    except (binascii.Error, ValueError):
-        raise Unreadable("the path holds neither a serial number nor an OCSP request in base64") from None
 
 
 def unsuccessfully(error: CertctlError) -> Answer[bytes] | None:

@@ -1,11 +1,13 @@
 """The HTTP application over a store, and a client that checks every answer against the OpenAPI document."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jsonschema
 import orjson
+import pytest
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -31,6 +33,11 @@ START = datetime(2031, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEYS: dict[Role, str] = {role: f"{role.value}-key-of-the-tests" for role in Role if role is not Role.AGENT}
 GIVEN = tuple(NamedKey(f"{role.value}-person", key, role) for role, key in KEYS.items())
 NGINX = {"cert_path": "/srv/site.pem", "key_path": "/srv/site.key"}
+
+EVERY_STORE = pytest.mark.parametrize(
+    "api", ["memory", pytest.param("postgres", marks=pytest.mark.integration)], indirect=True
+)
+"""For modules whose tests run over each store."""
 
 
 @define
@@ -116,7 +123,7 @@ class Api:
         if by is not None:
             sent["Authorization"] = f"Bearer {KEYS[by] if isinstance(by, Role) else by}"
         if json is not None:
-            body = orjson.dumps(json)
+            body = json_text(json)
             sent.setdefault("Content-Type", "application/json")
         result = self.client.simulate_request(method, path, body=body, headers=sent, **more)
         reply = Reply(result.status_code, result.headers, result.content)
@@ -208,6 +215,11 @@ def certificate(name: str = "site", **more: Any) -> dict[str, Any]:
         "renewal_policy_id": "rp-default",
         **more,
     }
+
+
+def json_text(value: Any) -> bytes:
+    """As JSON, numbers of any size included."""
+    return json.dumps(value).encode()
 
 
 def csr_pem(common_name: str, sans: list[str]) -> str:

@@ -4,15 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.api import Api, make_api
+from certctl_adapters.postgres.work import PostgresWork, open_pool
+from tests.web.api import Api, MovableClock, make_api, make_ports
 
 
 @pytest.fixture
-def api() -> Iterator[Api]:
-    """The application over an empty store in memory."""
-    made = make_api()
-    yield made
-    made.app.close()
+def api(request: pytest.FixtureRequest) -> Iterator[Api]:
+    """The application over an empty store: in memory, unless the test asks for another one."""
+    if getattr(request, "param", "memory") == "memory":
+        made = make_api()
+        yield made
+        made.app.close()
+        return
+    clock = MovableClock()
+    with open_pool(request.getfixturevalue("database_url"), size=4) as pool:
+        made = make_api(ports=make_ports(PostgresWork(pool), clock), clock=clock)
+        yield made
+        made.app.close()
 
 
 @pytest.fixture

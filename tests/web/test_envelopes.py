@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from certctl_core.models.access import Role
-from tests.web.api import NGINX, START, Api, certificate
+from tests.web.api import EVERY_STORE, NGINX, START, Api, certificate
+
+pytestmark = EVERY_STORE
 
 CATALOG: dict[str, dict[str, Any]] = {
     "teams": {"name": "A", "description": "first"},

@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from certctl_core.models.access import Role
-from tests.web.api import NGINX, AnAgent, Api, csr_pem
+from tests.web.api import EVERY_STORE, NGINX, AnAgent, Api, csr_pem
+
+pytestmark = EVERY_STORE
 
 LIFE = "/api/v1/certificates/mc-site"
 

@@ -1,13 +1,16 @@
 """What holds for every row of the table of operations."""
 
+import ast
 import re
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 
 from certctl_core.models.access import Role
-from certctl_web import openapi
+from certctl_web import openapi, operations, protocols
 from certctl_web.operation import Row
 from certctl_web.operations import TABLE
 from tests.web.api import KEYS, Api, certificate, csr_pem
@@ -129,6 +132,14 @@ def test_each_row_documents_what_follows_from_it(row: Row) -> None:
     assert (413 in row.statuses) is (row.method != "GET")
     assert row.summary
     assert not row.summary.endswith(".")
+
+
+@pytest.mark.parametrize("package", [operations, protocols], ids=lambda package: package.__name__)
+def test_operations_catch_nothing(package: ModuleType) -> None:
+    """What goes wrong becomes an answer in one place."""
+    for file in Path(package.__path__[0]).glob("*.py"):
+        caught = [node.lineno for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Try)]
+        assert not caught, f"{file.name} catches in line {caught[0]}"
 
 
 def test_the_document_is_valid_openapi(api: Api) -> None:
