@@ -77,11 +77,12 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp):
     authority: Authority
 
     def issue(self, request: IssueRequest) -> Issued:
-        """Signs the plan, made to end with the CA at the latest. The root is not in the chain: who trusts it has it
+        """Signs the plan, made to lie within the CA's own validity. The root is not in the chain: who trusts it has it
         (RFC 8446 section 4.4.2)."""
         plan = request.plan
         plan = evolve(
             plan,
+            not_before=max(plan.not_before, self.authority.certificate.not_valid_before_utc),
             not_after=min(plan.not_after, self.authority.certificate.not_valid_after_utc),
             crl_urls=self.settings.crl_distribution_point_urls or plan.crl_urls,
         )

@@ -65,6 +65,11 @@ class Authority:
         """The subjectKeyIdentifier of the CA, to which everything it signs points."""
         return key_identifier_of(self.certificate)
 
+    @property
+    def path_length(self) -> int | None:
+        """How many CAs may follow in a path below this one, None for any number."""
+        return self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+
     def require_valid(self, now: datetime) -> None:
         """Raises `Invalid` unless every certificate of the chain is within its validity at `now`."""
         for certificate in self.chain:
@@ -132,7 +137,14 @@ def create_intermediate(
     *,
     path_length: int | None = 0,
 ) -> Authority:
-    """A CA under `parent` with a fresh key, valid no longer than its parent."""
+    """A CA under `parent` with a fresh key, valid no longer than its parent.
+
+    Raises `Refused` when the parent's path length leaves no room for it (RFC 5280 section 4.2.1.9).
+    """
+    room = parent.path_length
+    if room is not None and (room == 0 or path_length is None or path_length >= room):
+        reason = f"the CA above it may have {room} CAs below it in a path"
+        raise Refused(f"no such CA is signed: {reason}", reasons=[reason])
     private_key = keys.generate(kind)
     lifetime = min(lifetime, parent.certificate.not_valid_after_utc - not_before)
     builder = _ca_builder(_ca_subject(common_name), private_key, not_before, lifetime, path_length)

@@ -116,6 +116,8 @@ def problems(profile: CertificateProfile) -> list[FieldProblem]:
         found.append(FieldProblem("max_ttl_seconds", "must be positive, or 0 for no maximum"))
     if profile.allow_short_lived and (profile.max_ttl is None or profile.max_ttl >= SHORT_LIVED):
         found.append(FieldProblem("max_ttl_seconds", "must be under 3600 when allow_short_lived is set"))
+    if not profile.allow_short_lived and profile.max_ttl is not None and timedelta(0) < profile.max_ttl <= BACKDATE:
+        found.append(FieldProblem("max_ttl_seconds", "must be over 300 unless allow_short_lived is set"))
     found += _eku_problems(profile.allowed_ekus)
     for index, text in enumerate(profile.required_san_patterns):
         found += _pattern_problems(f"required_san_patterns[{index}]", text)

@@ -104,7 +104,10 @@ def test_openssl_verifies_a_leaf_strictly(openssl: Peer, folder: Path) -> None:
     ],
 )
 def test_openssl_finds_every_kind_of_name(openssl: Peer, folder: Path, option: str, value: str) -> None:
-    openssl.run("verify", option, value, "-CAfile", "root.pem", "-untrusted", "issuing.pem", "leaf.pem", folder=folder)
+    said = openssl.run(
+        "verify", option, value, "-CAfile", "root.pem", "-untrusted", "issuing.pem", "leaf.pem", folder=folder
+    )
+    assert said.strip() == "leaf.pem: OK"
 
 
 def test_openssl_does_not_find_other_names(openssl: Peer, folder: Path) -> None:

@@ -96,6 +96,11 @@ def test_a_leaf_ends_with_its_ca_at_the_latest(tmp_path: Path, sub_ca: Authority
     assert leaf.not_valid_after_utc == sub_ca.certificate.not_valid_after_utc
 
 
+def test_a_leaf_begins_with_its_ca_at_the_earliest(tmp_path: Path, sub_ca: Authority) -> None:
+    leaf = issued(_connect(_files(tmp_path, sub_ca)), request()).certificate
+    assert leaf.not_valid_before_utc == sub_ca.certificate.not_valid_before_utc == plans.NOW
+
+
 def test_crl_addresses_of_the_settings_win() -> None:
     urls = ("http://crl.example.com/our.crl",)
     issuer = LocalIssuer(LocalSettings(crl_distribution_point_urls=urls), plans.authority())

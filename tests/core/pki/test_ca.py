@@ -291,6 +291,20 @@ def test_a_root_is_a_ca_that_may_sign_certificates_crls_and_ocsp_answers(kind: K
     assert reading.is_issued_by(root, root)
 
 
+def test_an_intermediate_keeps_to_the_path_length_above_it() -> None:
+    def below(parent: Authority, path_length: int | None) -> Authority:
+        return ca.create_intermediate(
+            parent, "Below", KeyKind.ED25519, plans.NOW, timedelta(days=1), path_length=path_length
+        )
+
+    first = below(plans.authority(), 1)
+    second = below(first, 0)
+    assert (first.path_length, second.path_length, plans.authority().path_length) == (1, 0, None)
+    for parent, path_length in ((first, None), (first, 1), (second, 0)):
+        with pytest.raises(Refused, match="in a path"):
+            below(parent, path_length)
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a" * 65])
 def test_a_root_needs_a_name_x509_has_room_for(name: str) -> None:
     with pytest.raises(Invalid):

@@ -233,6 +233,7 @@ def test_the_usual_profile_is_sound() -> None:
         ({"allowed_key_algorithms": (KeyAlgorithmRule("ECDSA", 224),)}, "allowed_key_algorithms[0].min_size"),
         ({"allowed_key_algorithms": (KeyAlgorithmRule("DSA", 2048),)}, "allowed_key_algorithms[0].algorithm"),
         ({"max_ttl": timedelta(0)}, "max_ttl_seconds"),
+        ({"max_ttl": timedelta(seconds=300)}, "max_ttl_seconds"),
         ({"allow_short_lived": True}, "max_ttl_seconds"),
         ({"allow_short_lived": True, "max_ttl": timedelta(hours=1)}, "max_ttl_seconds"),
         ({"allowed_ekus": ()}, "allowed_ekus"),
