@@ -173,5 +173,6 @@ CREATE TABLE deployment_targets (
     revision         bigint NOT NULL DEFAULT 1
 );
 CREATE UNIQUE INDEX deployment_targets_agent_id_name_key ON deployment_targets (agent_id, name) WHERE retired_at IS NULL;
+CREATE INDEX deployment_targets_agent_idx ON deployment_targets (agent_id);
 CREATE INDEX deployment_targets_created_idx ON deployment_targets (created_at, id);
 CREATE INDEX deployment_targets_name_idx ON deployment_targets (name, id);

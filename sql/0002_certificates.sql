@@ -44,10 +44,10 @@ CREATE UNIQUE INDEX managed_certificates_name_key ON managed_certificates (name)
 CREATE INDEX managed_certificates_renew_idx ON managed_certificates (renew_at, id) WHERE renew_at IS NOT NULL;
 CREATE INDEX managed_certificates_lapse_idx ON managed_certificates (expires_at, id)
     WHERE status IN ('Active', 'Expiring', 'Failed') AND expires_at IS NOT NULL;
+-- With the one above, all that is in use: the chart of what expires when is answered from the two alone.
+CREATE INDEX managed_certificates_renewing_idx ON managed_certificates (expires_at, id)
+    WHERE status = 'RenewalInProgress' AND expires_at IS NOT NULL;
 CREATE INDEX managed_certificates_alert_idx ON managed_certificates (next_alert_at, id) WHERE next_alert_at IS NOT NULL;
--- The chart of what expires when is answered from this index alone.
-CREATE INDEX managed_certificates_in_use_idx ON managed_certificates (expires_at)
-    WHERE status IN ('Active', 'Expiring', 'Failed', 'RenewalInProgress') AND expires_at IS NOT NULL;
 -- What lists are sorted by, with the id to tell ties apart. A certificate that was never issued expires last.
 CREATE INDEX managed_certificates_created_idx ON managed_certificates (created_at, id);
 CREATE INDEX managed_certificates_updated_idx ON managed_certificates (updated_at, id);

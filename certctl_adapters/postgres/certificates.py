@@ -74,11 +74,14 @@ class PostgresCertificates(PostgresTable[ManagedCertificate], Certificates):
         day = timedelta(days=1)
         counted = self._transaction.counts(
             b"""
-            SELECT floor(extract(epoch FROM expires_at - %(start)s) / 86400)::integer AS day, count(*)
-            FROM managed_certificates
-            WHERE status IN ('Active', 'Expiring', 'Failed', 'RenewalInProgress')
-              AND expires_at >= %(start)s AND expires_at < %(end)s
-            GROUP BY day
+            SELECT floor(extract(epoch FROM expires_at - %(start)s) / 86400)::integer AS day, count(*) FROM (
+                SELECT expires_at FROM managed_certificates
+                WHERE status IN ('Active', 'Expiring', 'Failed')
+                  AND expires_at >= %(start)s AND expires_at < %(end)s
+                UNION ALL
+                SELECT expires_at FROM managed_certificates
+                WHERE status = 'RenewalInProgress' AND expires_at >= %(start)s AND expires_at < %(end)s
+            ) AS ending GROUP BY day
             """,
             {"start": start, "end": start + days * day},
         )

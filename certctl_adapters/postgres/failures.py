@@ -18,6 +18,13 @@ _IN_THE_WAY: Final = (
     errors.DeadlockDetected,
     errors.LockNotAvailable,
 )
+_GONE: Final = (
+    errors.OperationalError,
+    errors.InterfaceError,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
+    errors.ReadOnlySqlTransaction,  # a standby: the primary has moved
+)
 _MISSING: Final = re.compile(r"\)=\((.*)\) is not present")
 
 
@@ -36,7 +43,7 @@ def translated(error: Error, kind: Kind[Any] | None = None, fact: Any = None) ->
             return Conflict("somebody else is changing the same thing", hint="Try again.")
         case errors.QueryCanceled():
             return UpstreamUnavailable("the database took too long", hint="Try again, or ask for less at once.")
-        case errors.OperationalError() | errors.InterfaceError() | errors.ReadOnlySqlTransaction():
+        case _ if isinstance(error, _GONE):
             return UpstreamUnavailable(
                 f"the database is not available: {_first_line(error)}", hint="It is tried again with every request."
             )

@@ -117,7 +117,7 @@ class TestDeployments:
                 seen.append(ids(work.jobs.claim_deployments("a-1", AT, LEASE, 2)))
         assert seen == [["job-1", "job-2"], ["job-3", "job-4"], ["job-5"], []]
 
-    def test_a_hand_out_that_was_never_acknowledged_is_offered_again(self, busy: OpenWork) -> None:
+    def test_a_hand_out_whose_answer_was_lost_is_offered_again(self, busy: OpenWork) -> None:
         put(busy, facts.deployment_job())
         with busy() as work:
             first = work.jobs.claim_deployments("a-1", AT, LEASE, 10)
@@ -128,15 +128,15 @@ class TestDeployments:
         assert ids(again) == ids(first)
         assert (again[0].attempts, again[0].lease_until) == (2, AT + 2 * LEASE)
 
-    def test_an_acknowledged_job_is_offered_again_when_its_agent_asks_for_more_later(self, busy: OpenWork) -> None:
+    def test_an_acknowledged_job_is_offered_again_to_an_agent_that_asks_for_more(self, busy: OpenWork) -> None:
         put(busy, facts.deployment_job())
         with busy() as work:
             (handed,) = work.jobs.claim_deployments("a-1", AT, LEASE, 10)
-            work.jobs.save(evolve(handed, acknowledged_at=AT + SECOND, lease_until=AT + HOUR))
+            work.jobs.save(evolve(handed, acknowledged_at=AT + MINUTE, lease_until=AT + HOUR))
         with busy() as work:
-            assert work.jobs.claim_deployments("a-1", AT + LEASE, LEASE, 10) == []
-        with busy() as work:
-            assert ids(work.jobs.claim_deployments("a-1", AT + LEASE + SECOND, LEASE, 10)) == [handed.id]
+            assert work.jobs.claim_deployments("a-1", AT + MINUTE + LEASE - SECOND, LEASE, 10) == []
+            (again,) = work.jobs.claim_deployments("a-1", AT + MINUTE + LEASE, LEASE, 10)
+            assert (again.acknowledged_at, again.attempts) == (None, 2)
 
 
 class TestIssuing:

@@ -1,0 +1,251 @@
+"""What statements cost: how many there are, and that sweeps read what is due and not the inventory."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+import psycopg
+import pytest
+from attrs import evolve
+from psycopg_pool import ConnectionPool
+
+from certctl_adapters.postgres.work import PostgresWork
+from certctl_core.models.certificates import CertificateStatus
+from certctl_core.models.jobs import JobStatus
+from certctl_core.ports.store import Is, Query, Where, Work
+from tests.contract.store import facts
+from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, seed
+from tests.databases import DatabaseServer
+
+pytestmark = pytest.mark.integration
+
+
+class Watched(psycopg.Cursor[Any]):
+    """A cursor that remembers what it was asked, and how the database was going to find it."""
+
+    statements: ClassVar[list[str]] = []
+    plans: ClassVar[list[dict[str, Any]]] = []
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "Watched":
+        text = query if isinstance(query, bytes) else query.as_bytes(self)
+        is_planned = text.split()[0].upper() in (b"SELECT", b"WITH", b"UPDATE", b"DELETE")
+        if is_planned:
+            super().execute(b"EXPLAIN (FORMAT JSON) " + text, params)
+            (answer,) = self.fetchone() or ("[]",)
+            plan = json.loads(answer) if isinstance(answer, str) else answer
+            Watched.plans.append(plan[0]["Plan"])
+        if text.split()[0] not in (b"BEGIN", b"COMMIT"):
+            Watched.statements.append(text.decode())
+        super().execute(query, params, **options)
+        return self
+
+
+@pytest.fixture(scope="module")
+def crowd(database_server: DatabaseServer, database_template: str) -> Iterator[PostgresWork]:
+    """The store on PostgreSQL with a few thousand rows of everything, under observation."""
+    url = database_server.create(database_template)
+    try:
+        with ConnectionPool(
+            url, min_size=1, max_size=1, kwargs={"autocommit": True, "cursor_factory": Watched}
+        ) as pool:
+            with PostgresWork(pool)() as work:
+                seed(work)
+            with pool.connection() as connection:
+                connection.execute(CROWD)
+                connection.execute(b"VACUUM ANALYZE")
+            yield PostgresWork(pool)
+    finally:
+        database_server.drop(url)
+
+
+@pytest.fixture
+def work(crowd: PostgresWork) -> Iterator[Work]:
+    """A transaction that is undone."""
+    with suppress(Undo), crowd() as work:
+        yield work
+        raise Undo
+
+
+class Undo(Exception):
+    """Leaves nothing behind for the next test."""
+
+
+@contextmanager
+def observed() -> Iterator[type[Watched]]:
+    Watched.statements.clear()
+    Watched.plans.clear()
+    yield Watched
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def whole_tables(plans: list[dict[str, Any]]) -> set[str]:
+    """Tables that would be read from end to end."""
+    found = (node for plan in plans for node in nodes(plan))
+    return {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
+
+
+def indexes(plans: list[dict[str, Any]]) -> set[str]:
+    return {node["Index Name"] for plan in plans for node in nodes(plan) if "Index Name" in node}
+
+
+# Ten thousand certificates and thirty thousand jobs, of which a handful is due at any time, as in a quiet fleet.
+CROWD = b"""
+    INSERT INTO agents (id, name, hostname, status, last_heartbeat_at)
+    SELECT 'agent-' || n, 'agent-' || n, 'h', 'Online', '2031-03-04T05:00:00Z'::timestamptz + n * interval '1 second'
+    FROM generate_series(1, 3000) AS n;
+
+    INSERT INTO deployment_targets (id, name, type, agent_id)
+    SELECT 'target-' || n, 'target', 'NGINX', 'agent-' || n FROM generate_series(1, 3000) AS n;
+
+    INSERT INTO managed_certificates (
+        id, name, common_name, environment, owner_id, team_id, issuer_id, renewal_policy_id, status, target_ids,
+        expires_at, renew_at, created_at, updated_at
+    )
+    SELECT 'mc-' || n, 'name ' || md5(n::text), md5((n / 3)::text) || '.example', 'env-' || n % 7, 'owner-1', 'team-1',
+           'iss-1', 'rp-default', (ARRAY['Active', 'Active', 'Active', 'Pending', 'RenewalInProgress'])[n % 5 + 1],
+           ARRAY['target-' || n % 3000 + 1], at + n * interval '10 minutes', at + n * interval '5 minutes',
+           at - n * interval '1 minute', at - n * interval '30 seconds'
+    FROM generate_series(1, 10000) AS n, (SELECT '2031-03-04T00:00:00Z'::timestamptz AS at) AS start;
+
+    INSERT INTO jobs (
+        id, type, certificate_id, target_id, agent_id, status, scheduled_at, lease_until, next_attempt_at, created_at
+    )
+    SELECT 'job-' || n, type, 'mc-' || n / 3 + 1, CASE type WHEN 'Deployment' THEN 'target-' || n % 3000 + 1 END,
+           'agent-' || n % 3000 + 1, status, at + n * interval '1 minute',
+           CASE status WHEN 'Running' THEN at + n * interval '1 minute' END,
+           CASE status WHEN 'Failed' THEN at + n * interval '1 minute' END, at + n * interval '1 minute'
+    FROM generate_series(1, 29990) AS n, (SELECT '2031-03-04T00:00:00Z'::timestamptz AS at) AS start,
+    LATERAL (SELECT (ARRAY['Renewal', 'Deployment', 'Deployment'])[n % 3 + 1] AS type,
+        (ARRAY['Completed', 'Completed', 'Pending', 'Running', 'Failed', 'AwaitingCSR', 'AwaitingApproval'])[n % 7 + 1]
+        AS status) AS chosen;
+
+    INSERT INTO certificate_versions (
+        id, certificate_id, generation, agent_id, issuer_id, serial_number, not_before, not_after, fingerprint_sha256,
+        certificate_der, chain_sha256
+    )
+    SELECT 'certver-' || n, 'mc-' || n / 2 + 1, n, 'agent-1', 'iss-1', to_hex(n), now(), now(),
+           encode(sha256(n::text::bytea), 'hex'), '', chain.sha256
+    FROM generate_series(1, 10000) AS n,
+         (SELECT sha256('') AS sha256) AS chain WHERE n > 0 AND EXISTS (SELECT FROM certificate_chains)
+"""
+CROWD = b"INSERT INTO certificate_chains (sha256, certificates) VALUES (sha256(''), '{}');" + CROWD
+
+LEASE = MINUTE / 2
+
+SWEEPS: dict[str, tuple[Callable[[Work], Any], str]] = {
+    "due_for_renewal": (lambda w: w.certificates.due_for_renewal(AT, 100), "managed_certificates_renew_idx"),
+    "due_for_expiry": (lambda w: w.certificates.due_for_expiry(AT, 100), "managed_certificates_lapse_idx"),
+    "due_releases": (lambda w: w.jobs.due_releases(AT, 100), "jobs_lease_idx"),
+    "due_retries": (lambda w: w.jobs.due_retries(AT, 100), "jobs_retry_idx"),
+    "due_timeouts": (lambda w: w.jobs.due_timeouts(AT, AT, 100), "jobs_awaiting_csr_idx"),
+    "claim_issuing": (lambda w: w.jobs.claim_issuing(AT, LEASE, 100), "jobs_issuing_due_idx"),
+    "claim_deployments": (lambda w: w.jobs.claim_deployments("agent-7", AT, LEASE, 100), "jobs_of_agent_idx"),
+    "awaiting_csr": (lambda w: w.jobs.awaiting_csr("agent-7", AT, 100), "jobs_of_agent_idx"),
+    "lock_issuing": (lambda w: w.jobs.lock_issuing("mc-7", "agent-7"), "jobs_open_issuing_key"),
+    "due_for_offline": (lambda w: w.agents.due_for_offline(AT, 100), "agents_heard_idx"),
+    "expiring_by_day": (lambda w: w.certificates.expiring_by_day(AT, 7), "managed_certificates_lapse_idx"),
+}
+
+LOOKUPS: dict[str, Callable[[Work], Any]] = {
+    "get": lambda w: w.certificates.get("mc-7"),
+    "lock": lambda w: w.certificates.lock("mc-7"),
+    "many": lambda w: w.certificates.many([f"mc-{n}" for n in range(1, 50)]),
+    "open_of": lambda w: w.jobs.open_of("mc-7"),
+    "deployments": lambda w: w.deployments.of("mc-7"),
+    "agent counts": lambda w: w.agents.counts("agent-7"),
+    "jobs of a certificate": lambda w: w.jobs.page(Query(where=(Where("certificate_id", "mc-7"),))),
+    "certificates of an agent": lambda w: w.certificates.page(Query(where=(Where("agent_id", "agent-7"),))),
+    "certificates of a target": lambda w: w.certificates.page(Query(where=(Where("target_id", "target-7"),))),
+    "a part of a name": lambda w: w.certificates.page(Query(where=(Where("names", "c4ca4238", Is.CONTAINS),))),
+    "failed jobs": lambda w: w.jobs.page(Query(where=(Where("status", JobStatus.FAILED),), count=False)),
+    "issued since": lambda w: w.attempts.issued_since("mc-7", AT),
+    "revocation count": lambda w: w.revocations.count("iss-1"),
+    "by serial number": lambda w: w.versions.with_serial("iss-1", "no such"),
+    "latest of a holder": lambda w: w.versions.latest("mc-99999", "agent-1"),
+    "versions": lambda w: w.versions.page("mc-99999", 50, 0),
+}
+
+BIG = {
+    "agents",
+    "deployment_targets",
+    "managed_certificates",
+    "jobs",
+    "certificate_versions",
+    "certificate_target_mappings",
+}
+
+
+class TestIndexes:
+    @pytest.mark.parametrize("name", SWEEPS)
+    def test_a_sweep_reads_what_is_due(self, work: Work, name: str) -> None:
+        sweep, index = SWEEPS[name]
+        with observed() as seen:
+            sweep(work)
+        assert len(seen.statements) == 1
+        assert whole_tables(seen.plans) & BIG == set()
+        assert index in indexes(seen.plans)
+
+    @pytest.mark.parametrize("name", LOOKUPS)
+    def test_a_look_up_reads_what_it_asks_for(self, work: Work, name: str) -> None:
+        with observed() as seen:
+            LOOKUPS[name](work)
+        assert seen.plans
+        assert whole_tables(seen.plans) & BIG == set()
+
+    @pytest.mark.parametrize(
+        "sort", ["expires_at", "created_at", "updated_at", "common_name", "name", "status", "environment"]
+    )
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_a_page_by_key_starts_where_the_last_one_ended(self, work: Work, sort: str, descending: bool) -> None:
+        """No sort and no row read twice: an index delivers the order, from the key on."""
+        query = Query(sort=sort, descending=descending, limit=20, count=False)
+        last = work.certificates.page(query).items[-1]
+        with observed() as seen:
+            work.certificates.page(evolve(query, after=(getattr(last, sort), last.id)))
+        (plan,) = seen.plans
+        kinds = [node["Node Type"] for node in nodes(plan)]
+        assert kinds == ["Limit", "Index Scan"]
+        assert "Index Cond" in next(node for node in nodes(plan) if node["Node Type"] == "Index Scan")
+
+    def test_the_chart_of_expiries_does_not_read_certificates(self, work: Work) -> None:
+        with observed() as seen:
+            work.certificates.expiring_by_day(AT, 7)
+        scans = {node["Node Type"] for plan in seen.plans for node in nodes(plan) if "Relation Name" in node}
+        assert scans == {"Index Only Scan"}
+
+
+class TestNumberOfStatements:
+    @pytest.mark.parametrize("limit", [1, 10, 200])
+    def test_a_list_takes_two_statements_whatever_is_on_it(self, work: Work, limit: int) -> None:
+        for page in (
+            lambda w: w.certificates.page(Query(where=(Where("status", CertificateStatus.ACTIVE),), limit=limit)),
+            lambda w: w.jobs.page(Query(limit=limit)),
+            lambda w: w.agents.page(Query(limit=limit)),
+            lambda w: w.audit.page(Query(limit=limit)),
+            lambda w: w.calls.page(Query(limit=limit)),
+        ):
+            with observed() as seen:
+                page(work)
+            assert len(seen.statements) == 2
+
+    def test_most_writes_and_reads_are_one_statement(self, work: Work) -> None:
+        once: list[Callable[[Work], Any]] = [
+            lambda w: w.certificates.add(facts.certificate("new", target_ids=("t-1", "t-2"))),
+            lambda w: w.certificates.save(facts.certificate("new", target_ids=("t-2",))),
+            lambda w: w.certificates.lock("new"),
+            lambda w: w.jobs.add(facts.job("new", certificate_id="new")),
+            lambda w: w.jobs.save(facts.job("new", certificate_id="new", completed_at=AT + HOUR)),
+            lambda w: w.audit.add(facts.event()),
+            lambda w: w.agents.heard(facts.agent("agent-1", last_heartbeat_at=AT + DAY)),
+            lambda w: w.agents.counts("agent-1"),
+        ]
+        for step in once:
+            with observed() as seen:
+                step(work)
+            assert len(seen.statements) == 1
