@@ -9,6 +9,7 @@ import ipaddress
 import json
 import os
 import re
+import socket
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -160,7 +161,7 @@ class Row:
 
 
 _SERVER: Final = Row("server", "CERTCTL_SERVER_URL", _server_url, "https://localhost:8443", "URL of the control plane")
-_NAME: Final = Row("name", "CERTCTL_AGENT_NAME", _text, "certctl-agent", "name of this agent in logs and lists")
+_NAME: Final = Row("name", "CERTCTL_AGENT_NAME", _text, "certctl-agent", "name of this agent in its logs")
 _STATE: Final = Row(
     "state-dir", "CERTCTL_STATE_DIR", _text, "/var/lib/certctl", "folder that join writes and run reads"
 )
@@ -194,7 +195,7 @@ JOIN_ROWS: Final = (
     Row(
         "ca-fingerprint", "CERTCTL_CA_FINGERPRINT", _fingerprint, "", "sha256:HEX of the control plane's CA certificate"
     ),
-    _NAME,
+    Row("name", "CERTCTL_AGENT_NAME", _text, "", "name in lists, if the token sets none; default: this host's name"),
     _STATE,
     _LOG_LEVEL,
 )
@@ -288,7 +289,7 @@ def _join_settings(values: dict[str, Any]) -> JoinSettings:
         server_url=values["server"],
         token=values["token"],
         ca_fingerprint=values["ca_fingerprint"],
-        name=values["name"],
+        name=values["name"] or socket.gethostname(),
         state=Joined(Path(values["state_dir"])),
         log_level=values["log_level"],
     )

@@ -197,3 +197,30 @@ def test_an_agent_ignores_settings_that_are_newer_than_itself(tmp_path: Path) ->
     target = connect("NGINX", {"cert_path": "/a", "invented_later": True}, Host.with_journals(tmp_path))
     assert isinstance(target, NginxTarget)
     assert connector("nginx")[0] == "NGINX"
+
+
+def test_a_connector_of_strangers_comes_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package beside ours, as an installer would leave it."""
+    (tmp_path / "gopher_target.py").write_text(
+        "from certctl_adapters.settings import setting, settings\n"
+        "from certctl_core.ports.target import Delivery, Target\n"
+        "@settings\n"
+        "class GopherSettings:\n"
+        "    hole: str = setting(help='Where it lives.')\n"
+        "    password: str = setting(help='How to get in.', default='', secret=True)\n"
+        "class GopherTarget(Target):\n"
+        "    settings_class = GopherSettings\n"
+        "    def __init__(self, settings, host):\n"
+        "        self.hole = settings.hole\n"
+        "    def deploy(self, delivery: Delivery) -> None:\n"
+        "        self.delivered = delivery\n"
+    )
+    info = tmp_path / "gopher_target-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gopher-target\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[certctl.targets]\nGopher = gopher_target:GopherTarget\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert Catalog().check("gopher", {"hole": "deep"}) == ("Gopher", {"hole": "deep", "password": ""})
+    assert Catalog().secret_keys("Gopher") == {"password"}
+    assert type(connect("Gopher", {"hole": "deep"}, Host.with_journals(tmp_path))).__name__ == "GopherTarget"
+    assert set(known_types()) >= {"Gopher", "NGINX"}
