@@ -101,7 +101,7 @@ class Operation(Generic[Q, B, A]):
     @property
     def all_errors(self) -> tuple[type[CertctlError], ...]:
         """Every kind of error it may answer with, those included that follow from the row itself."""
-        kinds: list[type[CertctlError]] = [*self.errors, TooMany, UpstreamUnavailable]
+        kinds: list[type[CertctlError]] = [*self.errors, Invalid, TooLarge, TooMany, UpstreamUnavailable]
         if not self.is_public:
             kinds.append(NotAuthenticated)
         if Role.AGENT in self.who:
@@ -110,10 +110,6 @@ class Operation(Generic[Q, B, A]):
             kinds.append(Forbidden)
         if self.parameters:
             kinds.append(NotFound)
-        if self.body is not None or self.query is not None:
-            kinds.append(Invalid)
-        if self.method != "GET":
-            kinds.append(TooLarge)
         return tuple(dict.fromkeys(kinds))
 
     @property

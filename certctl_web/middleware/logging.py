@@ -26,6 +26,8 @@ class RequestLog:
             "actor": known.caller.name if known.caller else "",
             "operation": known.operation.name if known.operation else "",
         }
+        if known.failure is not None:
+            line["problem"] = type(known.failure).__name__
         if status >= 500:
             _log.error("request", **line, exc_info=known.failure)
         elif known.operation is not None and not known.operation.recorded:

@@ -1,6 +1,7 @@
 """The server itself: is it there, is it ready, what runs in it, how does the fleet do."""
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Final
 
 from attrs import frozen
@@ -76,9 +77,14 @@ def _bucket(day: datetime, count: int) -> ExpirationBucket:
 
 
 def document(call: Call[None], _: None) -> Answer[bytes]:
-    from certctl_web.operations import TABLE  # the document is in the table it describes
+    return Answer(raw=_document(call.options.version))
 
-    return Answer(raw=writing.write_json(openapi.document(TABLE, call.options.version)))
+
+@cache
+def _document(version: str) -> bytes:
+    from certctl_web.operations import TABLE  # which this file is a part of
+
+    return writing.write_json(openapi.document(TABLE, version))
 
 
 ROWS: Final[tuple[Row, ...]] = (

@@ -343,6 +343,16 @@ def test_the_trail_is_filtered(fleet: Api) -> None:
     assert fleet.get("/api/v1/audit?until=2031-03-04T05:06:08Z").json["total"] > 0
 
 
+def test_recorded_calls_are_listed_like_the_trail(api: Api) -> None:
+    api.get("/api/v1/teams?page=2", by=Role.VIEWER)
+    api.app.close()
+    page = api.get("/api/v1/audit?resource_type=api&actor=viewer-person").json
+    assert page["total"] == 1
+    event = page["data"][0]
+    assert (event["action"], event["resource_id"]) == ("api_get", "/api/v1/teams")
+    assert event["details"].items() >= {"method": "GET", "path": "/api/v1/teams", "status": 200}.items()
+
+
 def test_keys_are_made_shown_once_and_revoked(api: Api) -> None:
     made = api.made("/api/v1/api-keys", {"name": "ci", "role": "viewer", "expires_at": "2031-03-05T00:00:00Z"})
     assert made["key"].startswith("cck_")
