@@ -12,6 +12,7 @@ from certctl_adapters.targets.nginx import NginxSettings, NginxTarget
 from certctl_core.errors import DeploymentFailed
 from certctl_core.ports.target import Delivery, Target
 from tests.authority import Authority, Leaf, fingerprint
+from tests.interop.peers import peer
 from tests.web_servers import NGINX, WebServer, nginx, own_server
 
 
@@ -81,7 +82,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority) ->
         yield memory_rig()
         return
     if NGINX is None and request.param == "NGINX with nginx":
-        pytest.skip("nginx is not on this machine")
+        peer("nginx")
     files = authority.leaf("placeholder.test").write(tmp_path)
     with ExitStack() as stack:
         start = nginx if request.param == "NGINX with nginx" else own_server
