@@ -151,6 +151,8 @@ def _web(asked: argparse.Namespace) -> int:
     settings = _start("web")
     import socket
 
+    import structlog
+
     from certctl_web import bootstrap, serving, web
     from certctl_web.listening import listen
 
@@ -163,6 +165,7 @@ def _web(asked: argparse.Namespace) -> int:
         if asked.supervised_by is None:
             _welcome(settings, bootstrap.prepare(settings, database.url, serves=True))
         pair = bootstrap.server_pair(settings)
+        structlog.get_logger("certctl_web").info("listening", address=_address(settings))
         web.serve(settings, listener, pair, leash, lambda: serving.served(settings, database.url))
     return 0
 
@@ -224,10 +227,9 @@ def _welcome(settings: "Settings", first_key: str | None) -> None:
     """Show the first key on standard output: a log would keep it."""
     if first_key is None:
         return
-    address = settings.web.public_url or f"https://{settings.web.host}:{settings.web.port}"
     lines = (
         "",
-        f"  certctl has been set up. Its address is {address}",
+        f"  certctl has been set up. Its address is {_address(settings)}",
         "",
         f"  Administrator's API key:  {first_key}",
         "",
@@ -235,6 +237,12 @@ def _welcome(settings: "Settings", first_key: str | None) -> None:
         "",
     )
     print("\n".join(lines), flush=True)
+
+
+def _address(settings: "Settings") -> str:
+    """Where clients find the server, as far as it can know."""
+    host = f"[{settings.web.host}]" if ":" in settings.web.host else settings.web.host
+    return settings.web.public_url or f"https://{host}:{settings.web.port}"
 
 
 # --- Looking and managing -----------------------------------------------------------------------------------------
@@ -269,8 +277,7 @@ def _token(asked: argparse.Namespace) -> int:
             pin = f" --ca-fingerprint sha256:{reading.fingerprint(backend.control_plane().chain[-1])}"
     print(f"token:    {issued.token}")
     print(f"good until {issued.record.expires_at:%Y-%m-%d %H:%M:%S} UTC, for one agent")
-    address = settings.web.public_url or f"https://{settings.web.host}:{settings.web.port}"
-    print(f"join with: certctl-agent join --server {address} --token {issued.token}{pin}")
+    print(f"join with: certctl-agent join --server {_address(settings)} --token {issued.token}{pin}")
     return 0
 
 

@@ -73,6 +73,7 @@ def database(settings: Settings) -> Iterator[Database]:
     if own is None:
         yield Database(settings.storage.database_url, lambda: None)
         return
+    settings.storage.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         yield Database(own.ensure_running().url, lambda: _revive(own))
     finally:

@@ -49,7 +49,7 @@ class Gate:
 
 
 class StopSign:
-    """Set by SIGTERM and SIGINT. A second signal ends the process at once.
+    """Set by SIGTERM, SIGINT and the end of the terminal. A second signal ends the process at once.
 
     A pipe rather than an `Event`: a signal handler that takes a lock which the code it interrupts holds never returns.
     """
@@ -58,8 +58,9 @@ class StopSign:
         self._told = False
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup asked for that
+                signal.signal(number, self._hear)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         if self._told:

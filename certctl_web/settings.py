@@ -209,10 +209,15 @@ class Row:
 _INTERVAL: Final = duration(timedelta(seconds=1))
 
 
+_SYSTEM_DATA_DIR: Final = Path("/var/lib/certctl")
+
+
 def _default_data_dir() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/lib/certctl")
-    return Path.home() / ".local" / "share" / "certctl"
+    try:
+        own = Path.home() / ".local" / "share" / "certctl"
+    except RuntimeError:  # A user without a home, as containers have them.
+        return _SYSTEM_DATA_DIR
+    return _SYSTEM_DATA_DIR if os.geteuid() == 0 else own
 
 
 @frozen

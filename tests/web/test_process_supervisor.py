@@ -107,7 +107,7 @@ def test_a_child_that_dies_is_started_again(two: Supervised) -> None:
     assert alive(two.pids("worker")[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_told_to_stop_it_lets_its_children_finish(two: Supervised, number: signal.Signals) -> None:
     two.process.send_signal(number)
     assert two.process.wait(PATIENCE) == 0
