@@ -6,6 +6,7 @@ while somebody types into a search field. Whoever looks has logged in with an AP
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import falcon
@@ -41,7 +42,7 @@ class NotFoundPage:
 def mount(app: App, ports: Ports, options: Options) -> None:
     """Add the dashboard's routes, all outside of `/api`. They are no operations, so the application's check of bearer
     keys is not for them; each asks for a session itself."""
-    assets = Assets.packaged()
+    assets = packaged()
     desk = Desk(ports, options, templates(assets))
     pages: Mapping[str, object] = {
         "/": Page(desk, PEOPLE, overview.overview),
@@ -66,6 +67,13 @@ def mount(app: App, ports: Ports, options: Options) -> None:
     app.add_sink(NotFoundPage(desk), "/")
 
 
+@cache
+def packaged() -> Assets:
+    """The files that came with certctl, read once."""
+    return Assets.packaged()
+
+
+@cache
 def templates(assets: Assets) -> Environment:
     """The templates, with what they call things by."""
     environment = Environment(

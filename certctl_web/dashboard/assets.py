@@ -46,13 +46,12 @@ class Assets:
     @classmethod
     def packaged(cls) -> "Assets":
         """The files that came with certctl. Says so once when the front-end library is not among them."""
-        folder = resources.files(__package__) / "static"
-        assets = cls(dict(_walk(folder, "")))
+        assets = cls(packaged_files())
         if not assets.has(HTMX):
             structlog.get_logger(__name__).warning(
                 "dashboard assets are missing: pages work, but do not refresh themselves",
                 missing=HTMX,
-                hint="Install certctl with pip, which builds them; in a checkout: python hatch_build.py",
+                hint="Install certctl again with pip, which fetches them.",
             )
         return assets
 
@@ -83,6 +82,10 @@ class StaticFiles:
             resp.data = asset.packed
         else:
             resp.data = asset.content
+
+
+def packaged_files() -> dict[str, bytes]:
+    return dict(_walk(resources.files(__package__) / "static", ""))
 
 
 def _asset(name: str, content: bytes) -> Asset:

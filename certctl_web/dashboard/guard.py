@@ -15,7 +15,7 @@ import json
 import secrets
 import urllib.parse
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import falcon
@@ -40,7 +40,7 @@ NOTICE_COOKIE: Final = "__Host-certctl-notice"
 
 CSRF_FIELD: Final = "csrf_token"
 MAX_FORM: Final = 64 * 1024
-_MAX_NOTICE: Final = 1500
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -83,8 +83,7 @@ class Notice:
 
     def pack(self) -> str:
         """As the value of a cookie."""
-        room = _MAX_NOTICE - len(self.hint)
-        text = json.dumps([self.tone, self.message[: max(room, 200)], self.hint[:_MAX_NOTICE]])
+        text = json.dumps([self.tone, _shortened(self.message, 450), _shortened(self.hint, 250)], ensure_ascii=False)
         return base64.urlsafe_b64encode(text.encode()).decode()
 
     @classmethod
@@ -254,6 +253,11 @@ def nothing_here(path: str) -> NotFound:
     return NotFound(f"There is no page at {path}", hint="Check the address, or start again from the overview.")
 
 
+def _shortened(text: str, length: int) -> str:
+    """Cookies over 4 KiB are dropped by browsers."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def sentence(message: str) -> str:
     """Errors of the core begin in lower case, since they are often quoted inside of others."""
     return message[:1].upper() + message[1:]
@@ -272,6 +276,11 @@ def redirect(resp: falcon.Response, to: str) -> None:
 
 def set_cookie(resp: falcon.Response, name: str, value: str, max_age: int | None = None) -> None:
     resp.set_cookie(name, value, max_age=max_age, path="/", secure=True, http_only=True, same_site="Strict")
+
+
+def drop_cookie(resp: falcon.Response, name: str) -> None:
+    """With the attributes it was set with: browsers ignore any other attempt to touch a `__Host-` cookie."""
+    resp.set_cookie(name, "", expires=_LONG_AGO, path="/", secure=True, http_only=True, same_site="Strict")
 
 
 def own_path(wanted: str) -> str:
@@ -356,5 +365,5 @@ def _take_notice(req: falcon.Request, resp: falcon.Response) -> Notice | None:
     packed = req.cookies.get(NOTICE_COOKIE)
     if packed is None:
         return None
-    set_cookie(resp, NOTICE_COOKIE, "", max_age=0)
+    drop_cookie(resp, NOTICE_COOKIE)
     return Notice.unpack(packed)

@@ -10,6 +10,7 @@ from certctl_web.dashboard.guard import (
     FORM_COOKIE,
     SESSION_COOKIE,
     Desk,
+    drop_cookie,
     form,
     form_token,
     must_be_our_form,
@@ -46,7 +47,7 @@ class LogIn:
             return
         age = opened.session.expires_at - opened.session.created_at
         set_cookie(resp, SESSION_COOKIE, opened.cookie, max_age=int(age.total_seconds()))
-        set_cookie(resp, FORM_COOKIE, "", max_age=0)
+        drop_cookie(resp, FORM_COOKIE)
         redirect(resp, own_path(wanted))
 
     def _ask(
@@ -79,5 +80,5 @@ class LogOut:
         except CertctlError as error:
             show_error(self._desk, req, resp, error, visit)
             return
-        set_cookie(resp, SESSION_COOKIE, "", max_age=0)
+        drop_cookie(resp, SESSION_COOKIE)
         redirect(resp, "/login")

@@ -146,7 +146,7 @@ def details(event: AuditEvent) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
         for name, value in event.details.items()
-        if value not in (None, "", [], {}, False)
+        if value is not False and value not in (None, "", [], {})
     )
 
 
