@@ -1,5 +1,6 @@
 """The HTTP application over a store, and a client that checks every answer against the OpenAPI document."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from certctl_web.settings import NamedKey
 START = datetime(2031, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEYS: dict[Role, str] = {role: f"{role.value}-key-of-the-tests" for role in Role if role is not Role.AGENT}
 GIVEN = tuple(NamedKey(f"{role.value}-person", key, role) for role, key in KEYS.items())
+_NUMBERS = itertools.count(1)
 NGINX = {"cert_path": "/srv/site.pem", "key_path": "/srv/site.key"}
 
 EVERY_STORE = pytest.mark.parametrize(
@@ -174,7 +176,8 @@ class Api:
 
     # --- what must be there first ------------------------------------------------------------------------------------
 
-    def agent(self, name: str = "web-1") -> AnAgent:
+    def agent(self, name: str = "") -> AnAgent:
+        name = name or f"web-{next(_NUMBERS)}"
         token = self.made("/api/v1/agents/join-tokens", {})["token"]
         joined = self.made("/api/v1/agents/join", {"token": token, "name": name, "hostname": f"{name}.test"}, by=None)
         return AnAgent(joined["agent_id"], joined["api_key"])

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ from certctl_core.models.access import Role
 from certctl_web import openapi, operations, protocols
 from certctl_web.operation import Row
 from certctl_web.operations import TABLE
-from tests.web.api import KEYS, Api, certificate, csr_pem
+from tests.web.api import KEYS, Api, certificate, csr_pem, make_api
 
 BODIES: dict[str, Any] = {
     "create_certificate": certificate(),
@@ -40,6 +41,14 @@ writing = pytest.mark.parametrize(
     ids=lambda r: r.name,
 )
 owned = pytest.mark.parametrize("row", [row for row in TABLE if row.own], ids=lambda row: row.name)
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    """One for all: what is asked here changes nothing that another test looks at."""
+    made = make_api()
+    yield made
+    made.app.close()
 
 
 def path_of(row: Row, **given: str) -> str:
@@ -80,7 +89,7 @@ def test_every_other_role_is_refused(api: Api, row: Row) -> None:
 
 @owned
 def test_an_agent_cannot_act_as_another_one(api: Api, row: Row) -> None:
-    mine, other = api.agent("web-1"), api.agent("web-2")
+    mine, other = api.agent(), api.agent()
     reply = api.call(row.method, path_of(row, id=other.id), BODIES.get(row.name), by=mine.key)
     assert reply.status == 403
     assert other.id in reply.json["message"]
