@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from certctl_core.errors import FieldProblem, Invalid
+from certctl_core.errors import FieldProblem, Invalid, Unreadable
 
 MAX_DNS: Final = 253
 MAX_LABEL: Final = 63
@@ -193,7 +193,7 @@ def text_of(name: x509.GeneralName) -> str:
         return f"RID:{name.value.dotted_string}"
     if isinstance(name, x509.OtherName):
         return f"otherName:{name.type_id.dotted_string}:{name.value.hex()}"
-    return f"other:{name!r}"
+    raise Unreadable(f"{type(name).__name__} is a kind of name without a text")
 
 
 def canonical_text(name: x509.GeneralName) -> str:

@@ -19,7 +19,7 @@ def delay(attempt: int, interval: timedelta, fraction_of_spread: float, cap: tim
     # Asked before it is done, because a billionth doubling is no time any more.
     reaches_cap = doublings >= (cap // interval).bit_length()
     longest = cap if reaches_cap else interval * 2**doublings
-    return longest / 2 + longest / 2 * fraction_of_spread
+    return longest * ((1 + fraction_of_spread) / 2)
 
 
 def next_attempt_at(now: datetime, *, attempt: int, interval: timedelta, key: str, cap: timedelta = CAP) -> datetime:

@@ -61,6 +61,21 @@ def test_a_restart_and_a_replica_sign_with_the_same_ca(store: MemoryStore) -> No
     assert keys.same_key(first.authority.private_key, second.authority.private_key)
 
 
+def test_a_ca_is_opened_once_a_process(store: MemoryStore) -> None:
+    class CountingBox(PassphraseBox):
+        opened = 0
+
+        def open(self, sealed: bytes) -> bytes:
+            self.opened += 1
+            return super().open(sealed)
+
+    box, configured = CountingBox("correct horse battery staple"), _configured(store)
+    registry = _registry(store, box)
+    connected = [_local(registry.connect(configured)) for _ in range(3)]
+    assert len({one.authority.certificate for one in connected}) == 1
+    assert box.opened == 1
+
+
 def test_replicas_that_start_together_agree_on_one_ca(store: MemoryStore) -> None:
     configured = _configured(store)
     with ThreadPoolExecutor(8) as pool:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from certctl_core.errors import Invalid, Refused
 from certctl_core.models.certificates import KeyUsageBit as Bit
-from certctl_core.pki import ca, names, reading, serials, signing, usages
+from certctl_core.pki import ca, crl, names, reading, serials, signing, usages
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
-from certctl_core.pki.plan import LeafPlan
+from certctl_core.pki.plan import CrlPlan, LeafPlan
 from tests import plans
 
 
@@ -147,15 +147,20 @@ def test_a_foreign_issuers_key_identifier_is_taken_as_it_is() -> None:
     assert leaf.issuer.public_bytes() == certificate.subject.public_bytes()
 
 
-def _ca_certificate(key: Any, *more: x509.ExtensionType, is_ca: bool = True) -> x509.Certificate:
-    """A CA certificate with a subject in older string types, whose bytes must be repeated exactly."""
-    subject = x509.Name(
-        [
-            x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "DE"),
-            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Müller", x509.name._ASN1Type.BMPString),
-            x509.NameAttribute(x509.NameOID.COMMON_NAME, "Old CA", x509.name._ASN1Type.PrintableString),
-        ]
-    )
+OLD_NAME = x509.Name(
+    [
+        x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "DE"),
+        x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Müller", x509.name._ASN1Type.BMPString),
+        x509.NameAttribute(x509.NameOID.COMMON_NAME, "Old CA", x509.name._ASN1Type.PrintableString),
+    ]
+)
+"""In older string types, which must be repeated exactly."""
+
+
+def _ca_certificate(
+    key: Any, *more: x509.ExtensionType, is_ca: bool | None = True, subject: x509.Name = OLD_NAME
+) -> x509.Certificate:
+    """A CA certificate as somebody else made it. `is_ca` None: without basicConstraints."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -164,11 +169,21 @@ def _ca_certificate(key: Any, *more: x509.ExtensionType, is_ca: bool = True) -> 
         .serial_number(7)
         .not_valid_before(plans.NOW - timedelta(days=400))
         .not_valid_after(plans.NOW + timedelta(days=400))
-        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
     )
+    if is_ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
     for extension in more:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, signing.hash_for(key))
+
+
+def test_an_issuer_without_a_key_identifier_is_pointed_to_by_the_one_it_should_have() -> None:
+    key = plans.key(name="bare")
+    bare = Authority((_ca_certificate(key),), key)
+    leaf = ca.sign_leaf(bare, plans.plan())
+    assert _extension(leaf, x509.AuthorityKeyIdentifier).value.key_identifier == ca.key_identifier(key.public_key())
+    listed = crl.read(crl.sign_crl(bare, CrlPlan(1, plans.NOW, plans.NOW + timedelta(days=1), [])))
+    assert crl.is_signed_by(listed, bare.certificate)
 
 
 @pytest.mark.parametrize(
@@ -320,9 +335,11 @@ def test_a_root_must_end_after_it_begins() -> None:
 PROBLEMS: dict[str, dict[str, Any]] = {
     "serial_number": {"serial_number": "0A"},
     "serial_number over 20 octets": {"serial_number": serials.canonical(2**159)},
+    "serial_number that is none": {"serial_number": "none"},
     "serial_number zero": {"serial_number": "0"},
     "not_after": {"not_after": plans.NOW - timedelta(days=1)},
     "not_before": {"not_before": plans.NOW.replace(microsecond=1)},
+    "not_before before 1950": {"not_before": datetime(1949, 12, 31, tzinfo=UTC)},
     "not_after naive": {"not_after": (plans.NOW + timedelta(days=1)).replace(tzinfo=None)},
     "ekus": {"ekus": ("serverAuth", "anyExtendedKeyUsage")},
     "ekus twice": {"ekus": ("serverAuth", "serverAuth")},
@@ -375,6 +392,8 @@ def test_an_authority_needs_a_ca_certificate_its_key_and_an_unbroken_chain() -> 
         (lambda: Authority(good.chain, other.private_key), "private key"),
         (lambda: Authority((*good.chain, *other.chain), good.private_key), "was not issued by"),
         (lambda: Authority((_ca_certificate(key, is_ca=False),), key), "not a CA"),
+        (lambda: Authority((_ca_certificate(key, is_ca=None),), key), "not a CA"),
+        (lambda: Authority((_ca_certificate(key, subject=x509.Name([])),), key), "subject is empty"),
         (lambda: Authority((_ca_certificate(key, no_signing),), key), "keyCertSign"),
         (lambda: Authority((ca.sign_leaf(good, plans.plan()),), plans.key()), "not a CA"),
     ]

@@ -175,6 +175,22 @@ def test_the_time_for_a_list_grows_with_its_length() -> None:
     assert crl.entry_of(signed, "186a0") == entries[-1]
 
 
+def test_a_foreign_crl_may_have_no_number_and_a_reason_we_do_not_use() -> None:
+    authority = plans.authority()
+    builder = x509.RevokedCertificateBuilder().serial_number(1).revocation_date(plans.NOW)
+    entry = builder.add_extension(x509.CRLReason(x509.ReasonFlags.aa_compromise), critical=False).build()
+    foreign = (
+        x509.CertificateRevocationListBuilder(revoked_certificates=[entry])
+        .issuer_name(authority.certificate.subject)
+        .last_update(plans.NOW)
+        .next_update(plans.NOW + timedelta(days=1))
+        .sign(authority.private_key, signing.hash_for(authority.private_key))
+    )
+    assert crl.number_of(foreign) is None
+    with pytest.raises(Unreadable, match="reason"):
+        crl.entry_of(foreign, "1")
+
+
 VALID = crl.sign_crl(plans.authority(), _plan(*_one_of_each_reason()))
 
 

@@ -155,6 +155,11 @@ def test_keys_are_compared_by_the_whole_key_whatever_holds_them() -> None:
     assert not keys.same_key(certificate, plans.authority().certificate)
 
 
+def test_a_dsa_key_has_no_identifier_here() -> None:
+    with pytest.raises(Unreadable):
+        keys.subject_public_key(dsa.generate_private_key(2048).public_key())
+
+
 @pytest.mark.parametrize("kind", plans.QUICK_KINDS)
 def test_the_subject_public_key_is_what_rfc_5280_hashes(kind: KeyKind) -> None:
     public_key = plans.key(kind).public_key()

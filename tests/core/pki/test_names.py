@@ -1,6 +1,6 @@
 """Texts become the right kind of name, or are refused with words about them."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from cryptography import x509
@@ -175,6 +175,7 @@ def test_a_long_common_name_leaves_the_subject_empty() -> None:
     [
         (x509.DirectoryName(names.subject("x.example")), "dirName:CN=x.example"),
         (x509.RegisteredID(x509.ObjectIdentifier("1.2.3")), "RID:1.2.3"),
+        (x509.IPAddress(ip_network("192.0.2.0/24")), "192.0.2.0/24"),
         (x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x0c\x01a"), "otherName:1.2.3:0c0161"),
     ],
 )

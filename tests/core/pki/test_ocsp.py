@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -171,6 +172,13 @@ def _two_questions() -> bytes:
 def test_two_questions_at_once_are_malformed() -> None:
     with pytest.raises(Unreadable):
         ocsp.read_request(_two_questions())
+
+
+def test_a_hash_that_nobody_needs_is_not_supported() -> None:
+    with pytest.raises(Unreadable, match="sha224"):
+        ocsp.read_request(_request(hashes.SHA224()))
+    question = ocsp.question_about(plans.authority().certificate, SERIAL)
+    assert not ocsp.question_matches(plans.authority(), evolve(question, hash_algorithm=hashes.SHA224()))
 
 
 def test_what_is_no_request_is_malformed() -> None:
