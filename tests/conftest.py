@@ -1,6 +1,5 @@
 """What every test gets: no network beyond the loopback, and a clock that moves only when told."""
 
-import importlib.util
 import ipaddress
 import socket
 from collections.abc import Iterator
@@ -13,10 +12,12 @@ from hypothesis import settings
 
 from certctl_core.ports.world import Clock
 
-pytest_plugins = ["tests.databases"] if importlib.util.find_spec("tests.databases") else []
+pytest_plugins = ["tests.databases"]
 
-# Deadlines measure the machine, not the code; everything else of Hypothesis stays at its defaults.
-settings.register_profile("certctl", deadline=None)
+# Deadlines measure the machine, not the code. Inputs are the same in every run, so that a failure belongs to a change;
+# `pytest --hypothesis-profile=explore` looks for new ones.
+settings.register_profile("certctl", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("certctl")
 
 
