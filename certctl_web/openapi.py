@@ -105,7 +105,7 @@ class Schemas:
         if received:
             rules: type[Accepts] = kind
             for name in sorted(rules.ignored - fields_of(kind)):
-                properties[name] = {"description": "Accepted and without effect."}
+                properties[name] = {"description": "Accepted and without effect.", "deprecated": True}
             schema["additionalProperties"] = rules.anything
         return schema
 
@@ -162,9 +162,11 @@ def _operation(row: Row, schemas: Schemas) -> dict[str, Any]:
     }
     if not row.is_public:
         described["x-certctl-roles"] = sorted(role.value for role in row.who)
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in row.parameters
-    ]
+    if row.own:
+        described["x-certctl-own"] = row.own
+    if row.tool_name:
+        described["x-certctl-tool"] = row.tool_name
+    parameters = [_in_path(name, row) for name in row.parameters]
     if row.query is not None:
         parameters += _query(row.query, schemas)
     if parameters:
@@ -175,6 +177,13 @@ def _operation(row: Row, schemas: Schemas) -> dict[str, Any]:
     elif row.accepts != JSON:
         described["requestBody"] = {"required": True, "content": {row.accepts: {}}}
     return described
+
+
+def _in_path(name: str, row: Row) -> dict[str, Any]:
+    parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    if name in row.arguments:
+        parameter["x-certctl-argument"] = row.arguments[name]
+    return parameter
 
 
 def _tag(path: str) -> str:

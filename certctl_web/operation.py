@@ -64,7 +64,9 @@ class Answer(Generic[A]):
 class Operation(Generic[Q, B, A]):
     """One row.
 
-    `name` is also the name of the MCP tool and of the client's call. `who` are the roles that may call it, `ANYONE`
+    `name` is the operation's id in the OpenAPI document. `tool` is the name of its MCP tool where that is not
+    `certctl_` and the name; empty, it has none. `arguments` are the names that the tool has for parameters of the path
+    where they are called otherwise there. `who` are the roles that may call it, `ANYONE`
     needs no credentials. `own` names the path parameter that must be the calling agent's own id. `errors` are what it
     may raise beyond what follows from the row itself; `also` are further successful statuses and when they come.
     `instead` gives an answer of its own in place of the problem for an error, where the contract wants one.
@@ -84,6 +86,8 @@ class Operation(Generic[Q, B, A]):
     also: Mapping[int, str] = field(factory=dict)
     errors: tuple[type[CertctlError], ...] = ()
     own: str | None = None
+    tool: str | None = None
+    arguments: Mapping[str, str] = field(factory=dict)
     instead: Callable[[CertctlError], Answer[A] | None] | None = None
     media_type: str = JSON
     accepts: str = JSON
@@ -93,6 +97,11 @@ class Operation(Generic[Q, B, A]):
     def parameters(self) -> tuple[str, ...]:
         """The names of the path's parameters, in order."""
         return tuple(name.partition(":")[0] for name in re.findall(r"{([^}]+)}", self.path))
+
+    @property
+    def tool_name(self) -> str:
+        """The name of the MCP tool; empty when there is none."""
+        return f"certctl_{self.name}" if self.tool is None else self.tool
 
     @property
     def is_public(self) -> bool:

@@ -153,6 +153,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="issue_join_token",
+        tool="",
         method="POST",
         path=f"{_PATH}/join-tokens",
         summary="Make a token with which one agent may join, once",
@@ -164,6 +165,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="join_agent",
+        tool="",
         method="POST",
         path=f"{_PATH}/join",
         summary="Exchange a join token for an agent and its key",
@@ -222,6 +224,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="agent_submit_csr",
+        arguments={"id": "agent_id"},
         method="POST",
         path=f"{_ONE}/csr",
         summary="Answer an AwaitingCSR job; the certificate is signed before the answer",
@@ -235,6 +238,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="agent_pickup_certificate",
+        arguments={"id": "agent_id", "certificate_id": "cert_id"},
         method="GET",
         path=f"{_ONE}/certificates/{{certificate_id}}",
         summary="Fetch the newest certificate whose key an agent holds",
@@ -246,6 +250,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="agent_report_job_status",
+        arguments={"id": "agent_id"},
         method="POST",
         path=f"{_ONE}/jobs/{{job_id}}/status",
         summary="Say how a job goes",

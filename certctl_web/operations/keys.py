@@ -44,6 +44,7 @@ def check(call: Call[None], _: None) -> AuthCheck:
 ROWS: Final[tuple[Row, ...]] = (
     Operation(
         name="list_api_keys",
+        tool="",
         method="GET",
         path=_PATH,
         summary="List API keys, never the keys themselves",
@@ -54,6 +55,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="create_api_key",
+        tool="",
         method="POST",
         path=_PATH,
         summary="Make an API key; it is shown once",
@@ -65,6 +67,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="revoke_api_key",
+        tool="",
         method="DELETE",
         path=f"{_PATH}/{{id}}",
         summary="Revoke an API key and end the sessions opened with it",
@@ -74,6 +77,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_auth_info",
+        tool="certctl_auth_info",
         method="GET",
         path="/api/v1/auth/info",
         summary="Say how callers authenticate",
@@ -83,6 +87,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="check_auth",
+        tool="certctl_auth_check",
         method="GET",
         path="/api/v1/auth/check",
         summary="Say who the caller is",

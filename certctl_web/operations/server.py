@@ -90,6 +90,7 @@ def _document(version: str) -> bytes:
 ROWS: Final[tuple[Row, ...]] = (
     Operation(
         name="get_health",
+        tool="certctl_health",
         method="GET",
         path="/health",
         summary="Say that the process is alive",
@@ -99,6 +100,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_api_health",
+        tool="",
         method="GET",
         path="/api/v1/health",
         summary="Say that the process is alive, and its time",
@@ -108,6 +110,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_ready",
+        tool="certctl_ready",
         method="GET",
         path="/ready",
         summary="Say whether requests can be answered: asks the database",
@@ -127,6 +130,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_openapi",
+        tool="",
         method="GET",
         path="/api/v1/openapi.json",
         summary="The description of this interface, OpenAPI 3.1",
@@ -144,6 +148,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_summary",
+        tool="certctl_dashboard_summary",
         method="GET",
         path="/api/v1/stats/summary",
         summary="The state of the fleet in a dozen numbers",
@@ -153,6 +158,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="count_certificates_by_status",
+        tool="certctl_certificates_by_status",
         method="GET",
         path="/api/v1/stats/certificates-by-status",
         summary="How many certificates are in each status",
@@ -162,6 +168,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_expiration_timeline",
+        tool="certctl_expiration_timeline",
         method="GET",
         path="/api/v1/stats/expiration-timeline",
         summary="How many certificates expire on each of the next days",

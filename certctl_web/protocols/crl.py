@@ -22,6 +22,7 @@ def fetch(call: Call[None], _: None) -> Answer[bytes]:
 ROWS: Final[tuple[Row, ...]] = (
     Operation(
         name="get_crl",
+        tool="certctl_get_der_crl",
         method="GET",
         path="/.well-known/pki/crl/{issuer_id}",
         summary="Fetch the present CRL of an issuer, DER",

@@ -64,6 +64,7 @@ def unsuccessfully(error: CertctlError) -> Answer[bytes] | None:
 ROWS: Final[tuple[Row, ...]] = (
     Operation(
         name="ask_ocsp",
+        tool="",
         method="POST",
         path=_PATH,
         summary="Ask for the status of a certificate with an OCSP request",
@@ -76,6 +77,8 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_ocsp",
+        tool="certctl_ocsp_check",
+        arguments={"request": "serial"},
         method="GET",
         path=f"{_PATH}/{{request:path}}",
         summary="Ask for the status of a certificate by serial number, or with an OCSP request in base64",

@@ -37,6 +37,7 @@ def server_ca(call: Call[None], _: None) -> Answer[bytes]:
 ROWS: Final[tuple[Row, ...]] = (
     Operation(
         name="get_issuer_certificate",
+        tool="",
         method="GET",
         path="/.well-known/pki/ca/{issuer_id}",
         summary="Fetch the certificate an issuer signs with, DER",
@@ -47,6 +48,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Operation(
         name="get_server_ca",
+        tool="",
         method="GET",
         path="/.well-known/certctl/ca.pem",
         summary="Fetch the CA above the server's own TLS certificate, PEM",
