@@ -110,7 +110,7 @@ class TestApiCalls:
             "method": "POST",
             "path": "/api/v1/jobs",
             "status": 409,
-            "took_ms": 1,
+            "latency_ms": 1,
             "body_hash": "ab",
         }
         assert (get.action, get.timestamp) == ("api_get", AT + SECOND)
