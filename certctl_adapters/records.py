@@ -36,7 +36,7 @@ def as_audit_event(call: ApiCall, identity: str | None = None) -> AuditEvent:
             "method": call.method,
             "path": call.path,
             "status": call.status,
-            "took_ms": call.took // timedelta(milliseconds=1),
+            "latency_ms": call.took // timedelta(milliseconds=1),
             "body_hash": call.body_hash,
         },
         request_id=call.request_id,

@@ -34,7 +34,7 @@ _CALL: Final = shape_of(
     details="""
         jsonb_build_object(
             'method', t.method, 'path', t.path, 'status', t.status, 'body_hash', t.body_hash,
-            'took_ms', floor(extract(epoch FROM t.took) * 1000)::bigint
+            'latency_ms', floor(extract(epoch FROM t.took) * 1000)::bigint
         )
     """,
     timestamp="t.at",

@@ -274,6 +274,14 @@ def _owner_problems(owner: Owner) -> list[FieldProblem]:
     return []
 
 
+def _profile_problems(profile: CertificateProfile) -> list[FieldProblem]:
+    problems = profile_policy.problems(profile)
+    if profile.requires_approval:
+        # Nothing asks for approvals yet, and a safeguard that is only recorded is worse than none.
+        problems.append(FieldProblem("requires_approval", "is not available yet: leave it false"))
+    return problems
+
+
 def _policy_problems(policy: RenewalPolicy) -> list[FieldProblem]:
     problems: list[FieldProblem] = []
     window = policy.renewal_window
@@ -291,7 +299,7 @@ def _policy_problems(policy: RenewalPolicy) -> list[FieldProblem]:
 
 TEAM: Final = _Kind("team", "team", lambda work: work.teams, _nothing_more)
 OWNER: Final = _Kind("owner", "owner", lambda work: work.owners, _owner_problems)
-PROFILE: Final = _Kind("profile", "prof", lambda work: work.profiles, profile_policy.problems)
+PROFILE: Final = _Kind("profile", "prof", lambda work: work.profiles, _profile_problems)
 POLICY: Final = _Kind("renewal_policy", "rp", lambda work: work.renewal_policies, _policy_problems)
 ISSUER: Final = _Kind("issuer", "issuer", lambda work: work.issuers, _nothing_more)
 TARGET: Final = _Kind("target", "target", lambda work: work.targets, _nothing_more)
@@ -385,12 +393,18 @@ def page_profile(ports: Ports, query: Query) -> Page[CertificateProfile]:
 
 
 def create_renewal_policy(ports: Ports, caller: Actor, asked: CreateRenewalPolicy) -> RenewalPolicy:
-    return _create(ports, caller, POLICY, _new(ports, POLICY, RenewalPolicy, asked))
+    """A window of zero stands for the last third of life."""
+    wanted = evolve(asked, renewal_window=asked.renewal_window or None)
+    return _create(ports, caller, POLICY, _new(ports, POLICY, RenewalPolicy, wanted))
 
 
 def update_renewal_policy(ports: Ports, caller: Actor, identity: str, asked: UpdateRenewalPolicy) -> RenewalPolicy:
-    """Certificates take the new schedule with their next renewal."""
-    change: Callable[[RenewalPolicy], RenewalPolicy] = _changing(ports, asked)
+    """Certificates take the new schedule with their next renewal. A window of zero stands for the last third of life."""
+
+    def change(policy: RenewalPolicy) -> RenewalPolicy:
+        changed: RenewalPolicy = _changing(ports, asked)(policy)
+        return evolve(changed, renewal_window=changed.renewal_window or None)
+
     return _update(ports, caller, POLICY, identity, change)
 
 

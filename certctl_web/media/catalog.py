@@ -260,7 +260,7 @@ def _policy(asked: CreateRenewalPolicy | UpdateRenewalPolicy) -> dict[str, Any]:
 
 
 def _days(days: int | None) -> timedelta | None:
-    return timedelta(days=min(days, 100_000)) if days else None
+    return None if days is None else timedelta(days=min(days, 100_000))
 
 
 @frozen(kw_only=True)

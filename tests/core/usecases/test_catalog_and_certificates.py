@@ -40,12 +40,27 @@ def test_a_name_is_taken_once_and_a_reference_to_nothing_names_its_field(world: 
 
 def test_every_wrong_field_of_a_policy_is_named(world: World) -> None:
     asked = catalog.CreateRenewalPolicy(
-        name="", renewal_window=timedelta(0), max_retries=99, alert_thresholds_days=(30, -1)
+        name="", renewal_window=timedelta(days=400), max_retries=99, alert_thresholds_days=(30, -1)
     )
     with pytest.raises(Invalid) as refusal:
         catalog.create_renewal_policy(world.ports, ADMIN, asked)
     named = {problem.field for problem in refusal.value.fields}
     assert named == {"name", "renewal_window_days", "max_retries", "alert_thresholds_days[1]"}
+
+
+def test_a_window_of_zero_is_the_last_third_of_life(world: World) -> None:
+    asked = catalog.CreateRenewalPolicy(name="monthly", renewal_window=timedelta(days=30))
+    policy = catalog.create_renewal_policy(world.ports, ADMIN, asked)
+    again = catalog.update_renewal_policy(world.ports, ADMIN, policy.id, catalog.UpdateRenewalPolicy())
+    assert again.renewal_window == timedelta(days=30)
+    third = catalog.UpdateRenewalPolicy(renewal_window=timedelta(0))
+    assert catalog.update_renewal_policy(world.ports, ADMIN, policy.id, third).renewal_window is None
+
+
+def test_a_profile_does_not_promise_approvals_that_nothing_asks_for(world: World) -> None:
+    with pytest.raises(Invalid) as refusal:
+        catalog.create_profile(world.ports, ADMIN, catalog.CreateProfile(name="strict", requires_approval=True))
+    assert refusal.value.fields[0].field == "requires_approval"
 
 
 def test_a_secret_setting_is_sealed_shown_masked_and_kept_when_sent_back_masked(world: World) -> None:
