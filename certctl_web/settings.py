@@ -378,14 +378,14 @@ class Schedule:
     renewal_check: Annotated[
         timedelta,
         Row("SCHEDULER_RENEWAL_CHECK_INTERVAL", _INTERVAL, "How often renewals that are due are begun."),
-    ] = timedelta(hours=1)
+    ] = timedelta(minutes=1)
     job_processor: Annotated[
         timedelta, Row("SCHEDULER_JOB_PROCESSOR_INTERVAL", _INTERVAL, "How often pending jobs are looked for.")
     ] = timedelta(seconds=30)
     job_retry: Annotated[
         timedelta,
         Row("SCHEDULER_RETRY_INTERVAL", _INTERVAL, "How often failed jobs are revived and abandoned ones given back."),
-    ] = timedelta(minutes=5)
+    ] = timedelta(seconds=30)
     job_timeout: Annotated[
         timedelta, Row("JOB_TIMEOUT_INTERVAL", _INTERVAL, "How often jobs that waited too long are looked for.")
     ] = timedelta(minutes=10)
