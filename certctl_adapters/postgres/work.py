@@ -77,6 +77,9 @@ def open_pool(url: str, *, name: str = "certctl", size: int = 10, patience: Pati
         open=True,
         name=name,
         timeout=patience.connection.total_seconds(),
+        # The pause between attempts doubles; given up soon, they begin anew with the next request instead of leaving
+        # a database that is back unused for minutes.
+        reconnect_timeout=2,
         configure=configure,
         kwargs={"autocommit": True, "application_name": name, "connect_timeout": 5},
     )
@@ -117,7 +120,7 @@ class PostgresWork:
         After a restart of the database every connection in the pool is dead and finds out only now. They are thrown
         away one after the other, so that no request pays for it with an error.
         """
-        for _ in range(self._pool.max_size):
+        for _ in range(self._pool.max_size + 1):
             connection = self._connection()
             try:
                 connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED")

@@ -25,7 +25,7 @@ from certctl_core.models.jobs import JobStatus
 from certctl_core.ports.store import Work
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, OpenWork
-from tests.databases import DatabaseServer
+from tests.databases import DatabaseServer, database_name
 
 pytestmark = pytest.mark.integration
 
@@ -418,6 +418,30 @@ class TestTrouble:
         ):
             pass
         assert time.monotonic() - began < SOON
+
+    def test_a_database_that_is_back_is_used_again_at_once(self, database_server: DatabaseServer) -> None:
+        url = database_server.create()
+        database_server.drop(url)
+        name = database_name(url)
+        patience = Patience(connection=timedelta(milliseconds=100))
+
+        def answers() -> bool:
+            try:
+                with PostgresWork(pool)():
+                    return True
+            except UpstreamUnavailable:
+                return False
+
+        with open_pool(url, patience=patience) as pool:
+            gone_until = time.monotonic() + 8
+            while time.monotonic() < gone_until:
+                assert not answers()
+            with psycopg.connect(database_server.admin, autocommit=True) as admin:
+                admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+            back = time.monotonic()
+            wait_until(answers)
+            assert time.monotonic() - back < 4
+        database_server.drop(url)
 
     def test_a_closed_pool_is_no_database(self, database_url: str) -> None:
         with open_pool(database_url) as pool:
