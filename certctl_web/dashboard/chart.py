@@ -55,7 +55,6 @@ class Chart:
     scale: tuple[Label, ...]
     days: tuple[Label, ...]
     total: int
-    span: int
     height: int = HEIGHT
 
 
@@ -91,7 +90,7 @@ def draw(series: Sequence[tuple[datetime, int]], now: datetime) -> Chart:
         for index, (day, _) in enumerate(series)
         if index % _LABEL_EVERY == 0
     )
-    return Chart(bars, scale, days, sum(count for _, count in series), len(series))
+    return Chart(bars, scale, days, sum(count for _, count in series))
 
 
 def _scale(highest: int) -> tuple[int, int]:

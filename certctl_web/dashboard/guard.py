@@ -169,6 +169,11 @@ class _Guarded:
             answer(visit)
         except CertctlError as error:
             show_error(self._desk, req, resp, error, visit)
+        except Exception as error:  # noqa: BLE001 - whatever it is: the log gets all of it, the person a page
+            known = facts.of(req)
+            known.failure = error
+            surprise = f"The server's log has the cause under request id {known.request_id}."
+            _show_failure(self._desk, req, resp, problems.UNEXPECTED, "This was not foreseen", surprise, visit)
 
 
 class Page(_Guarded):
@@ -234,14 +239,19 @@ class Question(Page):
 def show_error(
     desk: Desk, req: falcon.Request, resp: falcon.Response, error: CertctlError, visit: Visit | None
 ) -> None:
-    status = problems.status_of(type(error))
+    _show_failure(desk, req, resp, problems.status_of(type(error)), sentence(error.message), error.hint, visit)
+
+
+def _show_failure(
+    desk: Desk, req: falcon.Request, resp: falcon.Response, status: int, message: str, hint: str, visit: Visit | None
+) -> None:
     desk.render(
         resp,
         "error.html",
         status=status,
         code=status,
-        message=sentence(error.message),
-        hint=error.hint,
+        message=message,
+        hint=hint,
         visit=visit,
         here=req.path,
         fragment=False,

@@ -1,5 +1,7 @@
 """Logging in with an API key, and out again."""
 
+import hmac
+
 import falcon
 import structlog
 
@@ -39,7 +41,9 @@ class LogIn:
             fields = form(req)
             wanted = fields.get("next", "")
             must_be_our_form(self._desk, req, fields, req.cookies.get(FORM_COOKIE, ""))
-            opened = access.log_in(self._desk.ports, fields.get("api_key", "").strip())
+            presented = fields.get("api_key", "").strip()
+            _must_be_no_setting(self._desk, presented)
+            opened = access.log_in(self._desk.ports, presented)
         except CertctlError as error:
             if isinstance(error, NotAuthenticated):
                 structlog.get_logger(__name__).warning("dashboard log-in refused", client=facts.of(req).client)
@@ -61,6 +65,16 @@ class LogIn:
             wanted=own_path(wanted),
             error=sentence(error.message) if error else "",
             hint=error.hint if error else "",
+        )
+
+
+def _must_be_no_setting(desk: Desk, presented: str) -> None:
+    """Sessions belong to keys in the database, so that revoking a key ends them. Raises `NotAuthenticated`."""
+    matches = [hmac.compare_digest(given.key.encode(), presented.encode()) for given in desk.options.given_keys]
+    if any(matches):
+        raise NotAuthenticated(
+            "That key comes from the server's settings and opens the API only",
+            hint="Make one for a person with: certctl-server apikey create",
         )
 
 

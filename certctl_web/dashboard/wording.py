@@ -90,27 +90,36 @@ REASON: Final[Mapping[RevocationReason, str]] = {
     RevocationReason.PRIVILEGE_WITHDRAWN: "The privilege was withdrawn",
 }
 
-LOOP: Final[Mapping[str, str]] = {"short_lived": "Expiry check"}
+LOOP: Final[Mapping[str, str]] = {"short_lived_expiry": "Expiry check"}
 """Loops whose name alone does not say what they do."""
 
 _EVENTS: Final[Mapping[str, str]] = {
+    "agent_registered": "Agent joined",
+    "agent_retirement_cascaded": "Its targets and jobs retired",
     "api_key_created": "API key created",
     "api_key_revoked": "API key revoked",
     "certificate_archived": "Archived",
     "certificate_created": "Put under management",
     "certificate_expired": "Expired",
-    "certificate_issued": "Certificate issued",
     "certificate_retrieved": "Picked up by its agent",
     "certificate_revoked": "Revoked",
     "certificate_updated": "Changed",
+    "csr_submitted": "CSR received",
     "deployment_job_completed": "Deployed",
     "deployment_job_dispatched": "Deployment handed to the agent",
     "deployment_job_failed": "Deployment failed",
     "deployment_jobs_created": "Deployment queued",
     "deployment_triggered": "Deployment requested",
+    "job_released": "Job given back",
+    "job_retried": "Job retried by hand",
+    "job_retry": "Job tries again",
+    "job_status_reported": "Job reported by its agent",
+    "job_timeout": "Job waited too long",
     "job_verification_failed": "Verification failed",
     "job_verification_success": "Verified as served",
+    "join_token_created": "Join token made",
     "renewal_breaker_opened": "Renewal paused",
+    "renewal_job_completed": "Certificate issued",
     "renewal_job_created": "Renewal queued",
     "renewal_job_failed": "Renewal failed",
     "renewal_triggered": "Renewal requested",
@@ -125,7 +134,6 @@ _EVENT_TONES: Final[tuple[tuple[str, Tone], ...]] = (
     ("retired", Tone.NOTICE),
     ("timeout", Tone.NOTICE),
     ("released", Tone.NOTICE),
-    ("issued", Tone.GOOD),
     ("completed", Tone.GOOD),
     ("success", Tone.GOOD),
 )

@@ -246,7 +246,7 @@ def _shop(company: Company) -> ManagedCertificate:
         ("certificate_created", timedelta(days=180), {"actor": "mira", "common_name": "shop.example.org"}),
         ("renewal_triggered", timedelta(days=19), {"actor": "mira", "reason": "asked for in the dashboard"}),
         ("renewal_job_created", timedelta(days=19), {"job_id": "job-0031", "agent_id": "agent-edge-1"}),
-        ("certificate_issued", timedelta(days=18, hours=21), {"serial": "3f9a01c2"}),
+        ("renewal_job_completed", timedelta(days=18, hours=21), {"serial": "3f9a01c2"}),
         ("deployment_jobs_created", timedelta(days=18, hours=21), {"jobs": ["job-0032", "job-0033"]}),
         ("deployment_job_completed", timedelta(days=18, hours=20), {"target_id": "tgt-edge-1"}),
         ("job_verification_success", timedelta(days=18, hours=20), {"target_id": "tgt-edge-1"}),

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from certctl_core.errors import UpstreamUnavailable
 from certctl_core.models.access import Role
 from certctl_core.models.certificates import CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType
@@ -305,6 +306,33 @@ def test_a_browser_sees_a_page_where_nothing_is_and_a_program_a_problem(full: Br
     assert problem.status == 404
     assert problem.headers["content-type"] == "application/problem+json"
     assert full.ask("POST", "/nothing", {}).headers["content-type"] == "application/problem+json"
+
+
+def test_what_nobody_foresaw_is_a_page_with_the_request_id_and_nothing_else(
+    full: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("the inside of the server")
+
+    full.sign_in()
+    monkeypatch.setattr("certctl_core.usecases.jobs.page", broken)
+    view = full.get("/jobs")
+    assert view.status == 500
+    assert view.headers["x-request-id"] in view.text
+    assert "inside of the server" not in view.html
+    assert ("/jobs", "") in view.read().links
+
+
+def test_a_database_that_is_away_is_a_page_that_says_so(full: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise UpstreamUnavailable("the database does not answer", hint="Try again in a moment.")
+
+    full.sign_in()
+    monkeypatch.setattr("certctl_core.usecases.access.session", away)
+    view = full.get("/")
+    assert view.status == 503
+    assert "The database does not answer" in view.text
+    assert "Try again" in view.text
 
 
 # --- Parts that refresh themselves ---------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ from certctl_core.models.certificates import CertificateStatus
 from certctl_core.usecases import access, agents
 from certctl_core.usecases.agents import RegisterAgent
 from certctl_web.dashboard.guard import FORM_COOKIE, NOTICE_COOKIE, SESSION_COOKIE, Notice, own_path
+from certctl_web.options import Options
 from tests.web import company
+from tests.web.api import GIVEN, KEYS
 from tests.web.browser import FROM_HERE, Browser, open_browser
 
 ADMIN = Principal("root", Role.ADMIN)
@@ -70,6 +72,14 @@ def test_a_wrong_key_is_refused_in_words_and_opens_nothing(browser: Browser) -> 
     assert "not valid" in view.text
     assert "cck_wrong" not in view.html
     assert SESSION_COOKIE not in browser.jar
+
+
+def test_a_key_from_the_settings_is_told_where_it_belongs() -> None:
+    made = open_browser(Options(given_keys=GIVEN, rate=None, record_calls=False))
+    view = made.submit(made.get("/login").form("/login"), api_key=KEYS[Role.ADMIN])
+    assert view.status == 401
+    assert "opens the API only. Make one" in view.text
+    made.app.close()
 
 
 def test_an_agents_key_cannot_log_in(browser: Browser) -> None:

@@ -145,6 +145,7 @@ def one(desk: Desk, asked: Asked) -> Shown:
                 for place in placed
             ],
             "events": events.items,
+            "actors": naming.of_actors(ports, events.items),
             "events_more": events.more,
             "jobs": recent,
             "names": naming.of_jobs(ports, recent),

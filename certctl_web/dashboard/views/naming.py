@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
+from certctl_core.models.access import ActorType
 from certctl_core.models.jobs import Job
+from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
 
 
@@ -37,8 +39,9 @@ def of_jobs(ports: Ports, jobs: Iterable[Job]) -> Names:
     )
 
 
-def of_agents(ports: Ports, agents: Iterable[str]) -> Names:
-    return _look_up(ports, set(), set(), set(agents))
+def of_actors(ports: Ports, events: Iterable[AuditEvent]) -> Names:
+    """The names of the agents among those who did something; people and the system are their own names."""
+    return _look_up(ports, (), (), {event.actor for event in events if event.actor_type is ActorType.AGENT})
 
 
 def _look_up(ports: Ports, certificates: Iterable[str], targets: Iterable[str], agents: Iterable[str]) -> Names:

@@ -4,6 +4,7 @@ from certctl_core.ports.store import Query, Where
 from certctl_core.usecases import audit
 from certctl_web.dashboard import listing
 from certctl_web.dashboard.guard import Asked, Desk, Shown
+from certctl_web.dashboard.views import naming
 
 _FILTERS = {"actor": "actor", "action": "action", "resource": "resource_id"}
 
@@ -20,5 +21,10 @@ def all_of_it(desk: Desk, asked: Asked) -> Shown:
     )
     return Shown(
         "audit.html",
-        {"listed": listed, **{name: asked.text(name) for name in _FILTERS}, "filtered": bool(conditions)},
+        {
+            "listed": listed,
+            "actors": naming.of_actors(desk.ports, listed.items),
+            **{name: asked.text(name) for name in _FILTERS},
+            "filtered": bool(conditions),
+        },
     )
