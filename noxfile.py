@@ -15,6 +15,7 @@ nox.options.sessions = ["tests", "lint", "types", "imports", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PACKAGES = ("certctl_core", "certctl_adapters", "certctl_web", "certctl_agent", "certctl_mcp", "certctl_cli")
+SCRIPTS = ("bench", "deploy/demo", "docs", "hatch_build.py", "noxfile.py")
 PROGRAMS = ("server", "agent", "cli", "mcp")
 
 
@@ -23,11 +24,6 @@ def install(session: nox.Session, *groups: str, extras: tuple[str, ...] = PROGRA
     wanted = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
     project = ("-e", f".[{','.join(extras)}]") if extras else ()
     session.install("-c", "constraints.txt", *project, *wanted)
-
-
-def present(*paths: str) -> list[str]:
-    """Those of `paths` that this checkout has."""
-    return [path for path in paths if Path(path).exists()]
 
 
 @nox.session
@@ -68,9 +64,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy --strict over every package."""
+    """mypy --strict over every package, the demo and the scripts."""
     install(session, "types")
-    session.run("mypy", "--strict", *present(*PACKAGES), *session.posargs)
+    session.run("mypy", "--strict", *PACKAGES, *SCRIPTS, *session.posargs)
 
 
 @nox.session

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from certctl_adapters import issuers, targets
 from certctl_adapters.settings import SettingField, fields_of
 from certctl_agent import settings as agent_settings
+from certctl_cli import arguments as cli_arguments
 from certctl_core import errors
 from certctl_core.lifecycle.agent import AGENT
 from certctl_core.lifecycle.certificate import CERTIFICATE
@@ -26,6 +27,7 @@ from certctl_core.lifecycle.endpoint import ENDPOINT
 from certctl_core.lifecycle.job import JOB
 from certctl_core.lifecycle.notification import NOTIFICATION
 from certctl_core.models.access import Role
+from certctl_mcp import settings as mcp_settings
 from certctl_web import __main__ as server_program
 from certctl_web import access, problems
 from certctl_web import settings as server_settings
@@ -90,7 +92,8 @@ def settings_of_the_agent() -> Iterator[str]:
 def the_commands() -> Iterator[str]:
     yield "# Commands\n"
     yield "Each answers `--help`.\n"
-    for parser in (server_program._parser(), agent_settings._parser()):
+    parsers = (server_program._parser(), agent_settings._parser(), cli_arguments.parser(), mcp_settings._parser())
+    for parser in parsers:
         yield from _command(parser, "##")
 
 
@@ -99,15 +102,23 @@ def _command(parser: argparse.ArgumentParser, level: str) -> Iterator[str]:
     if parser.description:
         yield f"{parser.description[0].upper()}{parser.description[1:].rstrip('.')}.\n"
     commands = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    below = [sub for command in commands for sub in command.choices.values()]
+    repeated = {flag for sub in below for one in sub._actions for flag in one.option_strings} | {"--version"}
     hidden = (argparse.SUPPRESS, "help")
-    shown = [one for one in parser._actions if one.help not in hidden and one.dest not in hidden]
-    if shown and not commands:
-        yield from table(("argument", "meaning"), ((code(_spelling(one)), one.help or "") for one in shown))
+    shown = [
+        one
+        for one in parser._actions
+        if one.help not in hidden and one.dest not in hidden and not repeated.intersection(one.option_strings)
+        if one not in commands
+    ]
+    if shown:
+        expand = parser._get_formatter()._expand_help
+        rows = ((code(_spelling(one)), expand(one) if one.help else "") for one in shown)
+        yield from table(("argument", "meaning"), rows)
     if parser.epilog:
         yield f"```text\n{parser.epilog.strip()}\n```\n"
-    for command in commands:
-        for sub in command.choices.values():
-            yield from _command(sub, "###")
+    for sub in below:
+        yield from _command(sub, "###")
 
 
 def _spelling(action: argparse.Action) -> str:
