@@ -1,13 +1,14 @@
 """Certificate signing requests (RFC 2986): made, read as proof of possession, and compared with what was ordered."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from attrs import frozen
 from cryptography import x509
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
-from certctl_core.errors import Refused, Unreadable
+from certctl_core.errors import Invalid, Refused, Unreadable
 from certctl_core.pki import keys, names, signing
 from certctl_core.pki.keys import KeyFacts, PrivateKey
 from certctl_core.pki.untrusted import capped, is_pem, parsing
@@ -80,8 +81,9 @@ def check_matches(csr: x509.CertificateSigningRequest, common_name: str, sans: S
     """Raises `Refused` listing every difference between the CSR and the order.
 
     The subject is the common name and nothing else; the SANs are those ordered, of every type, none missing and none
-    more, except that the common name may be repeated among them; no other extension and no other attribute is asked
-    for. What is not compared here can not be smuggled in either: certificates are made from plans, never from CSRs.
+    more, except that the common name may be repeated among them and that an IP address or a URI may come as a DNS name;
+    no other extension and no other attribute is asked for. What is not compared here can not be smuggled in either:
+    certificates are made from plans, never from CSRs.
     """
     reasons = (
         *_subject_differences(csr.subject, common_name),
@@ -113,13 +115,24 @@ def _subject_differences(subject: x509.Name, common_name: str) -> Iterable[str]:
 def _san_differences(csr: x509.CertificateSigningRequest, common_name: str, sans: Sequence[str]) -> Iterable[str]:
     required = {names.canonical(name) for name in names.general_names(sans)}
     permitted = {names.canonical(name) for name in names.names_of(common_name, sans)}
-    asked = {names.canonical(name) for name in _sans(csr)}
+    asked = {names.canonical(_as_meant(name)) for name in _sans(csr)}
     for name in sorted(required - asked):
         yield f"the SAN {name} is missing"
     for name in sorted(asked - permitted):
         yield f"the SAN {name} was not ordered"
     if not asked and len(common_name) > names.MAX_COMMON_NAME:
         yield f"the SAN {common_name} is missing"
+
+
+def _as_meant(name: x509.GeneralName) -> x509.GeneralName:
+    """Agents of the established kind know DNS names and e-mail addresses only, and write IP addresses and URIs as one
+    of these. Their texts can be nothing else: no DNS name ends in a number or has `://` in it."""
+    if isinstance(name, x509.DNSName | x509.RFC822Name):
+        with suppress(Invalid):
+            meant = names.general_name(name.value)
+            if isinstance(meant, x509.IPAddress | x509.UniformResourceIdentifier):
+                return meant
+    return name
 
 
 def _extras(csr: x509.CertificateSigningRequest) -> Iterable[str]:

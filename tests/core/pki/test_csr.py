@@ -79,6 +79,15 @@ def test_a_long_common_name_is_in_the_sans_alone() -> None:
         csr.check_matches(_custom(subject=[]), long, [])
 
 
+@pytest.mark.parametrize("text", ["192.0.2.1", "2001:db8::1", "spiffe://example.com/a", "https://me@example.com/"])
+def test_an_address_or_uri_that_comes_as_another_kind_of_name_is_known(text: str) -> None:
+    """As agents of the established kind write them."""
+    written = x509.RFC822Name(text) if "@" in text else x509.DNSName(text)
+    csr.check_matches(_custom(written), "a.example.com", [text])
+    with pytest.raises(Refused, match="was not ordered"):
+        csr.check_matches(_custom(written), "a.example.com", [])
+
+
 DIFFERENCES: dict[str, tuple[Callable[[], x509.CertificateSigningRequest], str]] = {
     "another common name": (lambda: _custom(subject=[(NameOID.COMMON_NAME, "evil.example")]), "common name"),
     "no common name": (lambda: _custom(subject=[]), "common name"),
