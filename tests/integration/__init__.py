@@ -1,0 +1,1 @@
+"""Parts that only work together, over a real PostgreSQL."""
