@@ -23,7 +23,11 @@ def install(session: nox.Session, *groups: str, extras: tuple[str, ...] = PROGRA
     """Install certctl with `extras`, editable, and the dependency groups; without extras only the groups."""
     wanted = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
     project = ("-e", f".[{','.join(extras)}]") if extras else ()
-    session.install("-c", "constraints.txt", *project, *wanted)
+    compiled = ("--compile-bytecode",) if session.venv_backend == "uv" else ()
+    session.install(*compiled, "-c", "constraints.txt", *project, *wanted)
+    if project:
+        # The first start of a program should not be the slow one.
+        session.run("python", "-m", "compileall", "-q", *PACKAGES)
 
 
 @nox.session
