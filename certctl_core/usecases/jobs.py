@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from certctl_core.ids import CertificateId
 from certctl_core.lifecycle import certificate as certificate_life
@@ -105,8 +105,12 @@ def fail(work: Work, actor: Actor, held: Locked, now: datetime, error: str, *, f
     A certificate whose last issuing job gives up is Failed, with the reason, and will be looked at again later: one
     failure must not end its renewal for good.
     """
-    again = None if final else _next_attempt(work, held, now)
-    job = work.jobs.save(life.fail(held.job, now, error, again))
+    job = held.job
+    if job.status is not JobStatus.RUNNING:
+        # Nobody could claim it, since no CSR came: waiting for one in vain uses up an attempt all the same.
+        job = evolve(job, attempts=job.attempts + 1)
+    again = None if final else _next_attempt(work, evolve(held, job=job), now)
+    job = work.jobs.save(life.fail(job, now, error, again))
     if job.type in ISSUING:
         audit.record(
             work, actor, now, "renewal_job_failed", "certificate", job.certificate_id, job_id=job.id, error=error
@@ -130,14 +134,12 @@ def fail(work: Work, actor: Actor, held: Locked, now: datetime, error: str, *, f
 
 def _next_attempt(work: Work, held: Locked, now: datetime) -> datetime | None:
     job = held.job
-    # A job that failed before it was ever claimed (no CSR came) has used up an attempt all the same.
-    tried = max(job.attempts, 1)
-    if tried >= job.max_attempts:
+    if job.attempts >= job.max_attempts:
         return None
     interval = DEPLOYMENT_RETRY
     if job.type in ISSUING:
         interval = work.renewal_policies.get(held.certificate.renewal_policy_id).retry_interval
-    return retry_policy.next_attempt_at(now, attempt=tried, interval=interval, key=job.id)
+    return retry_policy.next_attempt_at(now, attempt=job.attempts, interval=interval, key=job.id)
 
 
 def abandon_if_idle(work: Work, certificate: ManagedCertificate, now: datetime, reason: str) -> None:

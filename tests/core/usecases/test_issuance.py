@@ -258,3 +258,19 @@ def test_when_attempts_run_out_the_certificate_is_failed_with_the_reason_and_tri
     assert renewal.sweep(world.ports) == 1
     world.submit(certificate, agent, "next key")
     assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+
+
+def test_an_agent_that_never_sends_its_csr_uses_up_the_attempts(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    for _ in range(3):
+        world.clock.advance(timedelta(days=2))
+        jobs.retry_due(world.ports)
+        world.clock.advance(timedelta(days=2))
+        jobs.time_out(world.ports, timedelta(days=1), timedelta(days=7))
+
+    failed = world.now_is(certificate)
+    assert failed.status is CertificateStatus.FAILED
+    assert "no CSR" in failed.status_reason
+    assert failed.renew_at is not None, "the next round comes by itself"
