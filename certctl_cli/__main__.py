@@ -1,5 +1,6 @@
 """`certctl`: one command, asked of the control plane."""
 
+import io
 import os
 import sys
 from argparse import Namespace
@@ -21,6 +22,9 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status. Exits for `--help` and for what cannot be parsed, as argparse does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What others typed may hold characters that an old terminal has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = typed.parser().parse_args(arguments)
     try:
         found = settings.read(given)

@@ -57,7 +57,7 @@ def read(given: Namespace, environment: Mapping[str, str] | None = None) -> Sett
 
     bundle = value("ca_bundle", "CERTCTL_SERVER_CA_BUNDLE_PATH")
     return Settings(
-        server_url=value("server", "CERTCTL_SERVER_URL").rstrip("/") or DEFAULT_SERVER,
+        server_url=value("server", "CERTCTL_SERVER_URL") or DEFAULT_SERVER,
         api_key=value("api_key", "CERTCTL_API_KEY"),
         ca_bundle=Path(bundle) if bundle else None,
         format=getattr(given, "format", FORMATS[0]),

@@ -40,6 +40,7 @@ def show(result: Result, style: str, out: TextIO, beside: TextIO) -> None:
         _show_plain(result.views, out)
     else:
         show_on_terminal(result.views, _console(out))
+    out.flush()
     for note in result.notes:
         (out if out.isatty() else beside).write(printable(note) + "\n")
 
@@ -100,7 +101,8 @@ def _table(heads: tuple[str, ...] | None, rows: Iterable[tuple[str, ...]], conso
     cells = [[printable(cell) for cell in row] for row in rows]
     names = heads or ("", "")
     widths = [max((len(row[number]) for row in cells), default=0) for number in range(len(names))]
-    if heads and not _has_room([max(width, len(name)) for width, name in zip(widths, heads, strict=True)], console):
+    needed = [max(width, len(name)) for width, name in zip(widths, names, strict=True)]
+    if heads and cells and not _has_room(needed, console.width):
         _one_below_the_other(heads, cells, console)
         return
     from rich.table import Table as Grid
@@ -108,18 +110,17 @@ def _table(heads: tuple[str, ...] | None, rows: Iterable[tuple[str, ...]], conso
 
     grid = Grid(box=None, show_header=heads is not None, header_style="bold", padding=(0, _GAP, 0, 0), pad_edge=False)
     for name, width in zip(names, widths, strict=True):
-        grid.add_column(name, overflow="fold", no_wrap=width <= _FOLDS_ABOVE)
+        grid.add_column(name, overflow="fold", no_wrap=0 < width <= _FOLDS_ABOVE)
     for row in cells:
         grid.add_row(*(Styled(cell, style=STYLES.get(cell, "")) for cell in row))
     console.print(grid)
 
 
-def _has_room(widths: Iterable[int], console: "Console") -> bool:
+def _has_room(widths: Sequence[int], available: int) -> bool:
     """Whether the columns that fold would keep a readable width."""
-    widths = list(widths)
     folding = [width for width in widths if width > _FOLDS_ABOVE]
-    left = console.width - sum(widths) - _GAP * (len(widths) - 1)
-    return left + sum(folding) >= min(len(folding) * _READABLE, sum(folding))
+    least = sum(widths) - sum(folding) + len(folding) * _READABLE + _GAP * (len(widths) - 1)
+    return least <= available
 
 
 def _one_below_the_other(heads: tuple[str, ...], rows: Iterable[Sequence[str]], console: "Console") -> None:

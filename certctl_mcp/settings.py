@@ -41,7 +41,7 @@ def read(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     given = _parser().parse_args(arguments)
     bundle = seen.get("CERTCTL_SERVER_CA_BUNDLE_PATH", "").strip()
     return Settings(
-        server_url=seen.get("CERTCTL_SERVER_URL", "").strip().rstrip("/") or _DEFAULT_SERVER,
+        server_url=seen.get("CERTCTL_SERVER_URL", "").strip() or _DEFAULT_SERVER,
         api_key=seen.get("CERTCTL_API_KEY", "").strip(),
         ca_bundle=_content(Path(bundle)) if bundle else None,
         read_only=given.read_only,

@@ -19,7 +19,7 @@ from certctl_adapters import issuers, targets
 from certctl_adapters.settings import SettingField, fields_of
 from certctl_agent import settings as agent_settings
 from certctl_cli import arguments as cli_arguments
-from certctl_core import errors
+from certctl_core import __version__, errors
 from certctl_core.lifecycle.agent import AGENT
 from certctl_core.lifecycle.certificate import CERTIFICATE
 from certctl_core.lifecycle.discovered import DISCOVERED
@@ -28,8 +28,9 @@ from certctl_core.lifecycle.job import JOB
 from certctl_core.lifecycle.notification import NOTIFICATION
 from certctl_core.models.access import Role
 from certctl_mcp import settings as mcp_settings
+from certctl_mcp import tools
 from certctl_web import __main__ as server_program
-from certctl_web import access, problems
+from certctl_web import access, openapi, problems
 from certctl_web import settings as server_settings
 from certctl_web.operation import Row
 from certctl_web.operations import TABLE
@@ -150,6 +151,27 @@ def _who(row: Row) -> str:
         return "the agent itself" + (", operators" if Role.OPERATOR in row.who else "")
     names = {access.ANYONE: "anyone", access.EVERY_ROLE: "every key", access.PEOPLE: "every key but agents'"}
     return names.get(row.who) or ", ".join(role.value for role in Role if role in row.who)
+
+
+@page("tools")
+def the_tools() -> Iterator[str]:
+    yield "# MCP tools\n"
+    yield "What `python -m certctl_mcp` offers a language model, and the operation behind each tool. Arguments with a"
+    yield "star are required. With `--read-only` only the tools marked so are there.\n"
+    document = openapi.document(TABLE, __version__)
+    reading = tools.of_document(document, read_only=True)
+    yield from table(
+        ("tool", "arguments", "operation", "read-only"),
+        (
+            (code(one.name), _arguments(one), code(f"{one.method} {one.path}"), "yes" if one.name in reading else "")
+            for one in tools.of_document(document).values()
+        ),
+    )
+
+
+def _arguments(tool: tools.Tool) -> str:
+    needed = tool.schema.get("required", ())
+    return ", ".join(code(f"{name}*" if name in needed else name) for name in tool.schema["properties"])
 
 
 @page("connectors")

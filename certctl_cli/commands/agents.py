@@ -68,7 +68,7 @@ def retire(server: Server, given: Namespace) -> Result:
 def token(server: Server, given: Namespace) -> Result:
     asked = {"agent_name": given.name, "ttl_seconds": given.ttl}
     told = server.post("/agents/join-tokens", {name: value for name, value in asked.items() if value})
-    words = ["certctl-agent", "join", "--server", server.url, "--token", str(told["token"])]
+    words = ["certctl-agent", "join", "--server", server.url.rstrip("/"), "--token", str(told["token"])]
     words += ["--ca-fingerprint", told.get("ca_fingerprint") or "sha256:HEX"]
     words += ["--name", given.name] if given.name else []
     notes = [f"On the agent's machine, once, until {moment(told.get('expires_at'))}."]

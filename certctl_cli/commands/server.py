@@ -63,7 +63,7 @@ def status(server: Server, _given: Namespace) -> Result:
         ("Version", text(seen["server"]["version"])),
         ("Time", moment(counted.get("completed_at"))),
     ]
-    views: list[View] = [Record(head), Table(("", "TOTAL", "OF WHICH"), _counts(counted))]
+    views: list[View] = [Record(head), Table(("OBJECTS", "TOTAL", "OF WHICH"), _counts(counted))]
     if needs:
         listing = [(one["what"], one["which"], one["see"]) for one in needs]
         views.append(Table(("NEEDS ATTENTION", "WHICH", "SEE"), listing))
