@@ -72,6 +72,11 @@ class _Attributes:
     gid: int
 
 
+_Identity = tuple[int, int]
+"""Tells a file from another one of its name: inode number and time of modification, because the number alone may have
+been given to the next file already."""
+
+
 @frozen
 class _Swap:
     """One file of a set: where it belongs, its new content beside it, and the second name of what was there."""
@@ -80,7 +85,7 @@ class _Swap:
     fresh: Path
     kept: Path
     existed: bool
-    inode: int = 0
+    identity: _Identity = (0, 0)
 
 
 class FileInstaller:
@@ -161,7 +166,7 @@ class _Journal:
         staged = []
         for swap, (_, one, attributes) in zip(self._swaps, files, strict=True):
             with _explained(swap.path):
-                staged.append(evolve(swap, inode=_write_beside(swap, one.content, attributes)))
+                staged.append(evolve(swap, identity=_write_beside(swap, one.content, attributes)))
                 self._passed()
                 if swap.existed:
                     _keep(swap)
@@ -218,7 +223,7 @@ class _Journal:
                 "fresh": swap.fresh.name,
                 "kept": swap.kept.name,
                 "existed": swap.existed,
-                "inode": swap.inode,
+                "identity": swap.identity,
             }
             for swap in self._swaps
         ]
@@ -247,7 +252,7 @@ def _read_journal(path: Path) -> tuple[str, tuple[_Swap, ...]]:
                 Path(row["path"]).with_name(row["fresh"]),
                 Path(row["path"]).with_name(row["kept"]),
                 bool(row["existed"]),
-                int(row["inode"]),
+                _identity_in(row["identity"]),
             )
             for row in told["files"]
         )
@@ -264,7 +269,7 @@ def _put_back(swaps: Sequence[_Swap]) -> tuple[Path, ...]:
     restored = []
     for swap in reversed(swaps):
         # Only what we put there is taken away: somebody may have replaced the file since.
-        if _inode(swap.path) != swap.inode:
+        if _identity(swap.path) != swap.identity:
             continue
         with _explained(swap.path):
             if swap.existed:
@@ -345,8 +350,8 @@ def _is_already(path: Path, one: NewFile, wanted: _Attributes) -> bool:
 # Single steps
 
 
-def _write_beside(swap: _Swap, content: bytes, wanted: _Attributes) -> int:
-    """Write the new content under its fresh name, durably. Returns its inode number."""
+def _write_beside(swap: _Swap, content: bytes, wanted: _Attributes) -> _Identity:
+    """Write the new content under its fresh name, durably."""
     # 0600 and empty until owner and mode are right: no byte of a key is ever readable by anybody else.
     handle = os.open(swap.fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     with os.fdopen(handle, "wb") as file:
@@ -359,7 +364,7 @@ def _write_beside(swap: _Swap, content: bytes, wanted: _Attributes) -> int:
         file.write(content)
         file.flush()
         os.fsync(handle)
-    return made.st_ino
+        return _identity_of(os.fstat(handle))
 
 
 def _copy_extended_attributes(source: Path, handle: int) -> None:
@@ -414,10 +419,19 @@ def _lstat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _inode(path: Path) -> int | None:
+def _identity(path: Path) -> _Identity | None:
     with _explained(path):
         found = _lstat(path)
-    return None if found is None else found.st_ino
+    return None if found is None else _identity_of(found)
+
+
+def _identity_of(found: os.stat_result) -> _Identity:
+    return found.st_ino, found.st_mtime_ns
+
+
+def _identity_in(row: Sequence[int]) -> _Identity:
+    inode, modified = row
+    return int(inode), int(modified)
 
 
 @contextmanager
