@@ -85,8 +85,9 @@ def _tool(method: str, path: str, operation: Mapping[str, Json], schemas: Mappin
     media = operation.get("requestBody", {}).get("content", {}).get(_JSON)
     body = _inlined(media["schema"], schemas) if media else {}
     properties = {
+        **{_argument(one): _inlined(one["schema"], schemas) for one in parameters if one["in"] == "path"},
         **{name: dict(schema) for name, schema in body.get("properties", {}).items() if not schema.get("deprecated")},
-        **{_argument(one): _inlined(one["schema"], schemas) for one in parameters},
+        **{_argument(one): _inlined(one["schema"], schemas) for one in parameters if one["in"] == "query"},
     }
     required = [*in_path, *(name for name in body.get("required", []) if name in properties and name not in in_path)]
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
