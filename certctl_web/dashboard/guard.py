@@ -173,7 +173,7 @@ class _Guarded:
             known = facts.of(req)
             known.failure = error
             surprise = f"The server's log has the cause under request id {known.request_id}."
-            _show_failure(self._desk, req, resp, problems.UNEXPECTED, "This was not foreseen", surprise, visit)
+            _show_failure(self._desk, req, resp, problems.UNEXPECTED, "This was not foreseen.", surprise, visit)
 
 
 class Page(_Guarded):
@@ -269,8 +269,8 @@ def _shortened(text: str, length: int) -> str:
 
 
 def sentence(message: str) -> str:
-    """Errors of the core begin in lower case, since they are often quoted inside of others."""
-    return message[:1].upper() + message[1:]
+    """Errors of the core begin in lower case and end without a stop, since they are often quoted inside of others."""
+    return message[:1].upper() + message[1:] + ("" if message.endswith((".", "!", "?")) else ".")
 
 
 def secure(resp: falcon.Response) -> None:

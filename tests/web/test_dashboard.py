@@ -369,7 +369,7 @@ def test_renewing_opens_a_job_for_each_key_holder_and_says_so(full: Browser) -> 
     form = full.get("/certificates/cert-shop").form("/certificates/cert-shop/renew")
     view = full.submit(form)
     assert view.path == "/certificates/cert-shop"
-    assert "Renewal begun. It goes on as soon as 2 agents sent a CSR." in view.text
+    assert "Renewal begun. It goes on as soon as its 2 agents send a CSR." in view.text
     assert "Renewing" in view.text
     with full.store.work() as work:
         assert work.certificates.get("cert-shop").status is CertificateStatus.RENEWAL_IN_PROGRESS

@@ -220,8 +220,8 @@ def _placement(
 def renew(desk: Desk, asked: Asked) -> Done:
     identity = asked.path["certificate_id"]
     begun = renewal.renew(desk.ports, asked.visit.principal, identity, reason="asked for in the dashboard")
-    waits = "its agent" if len(begun) == 1 else f"{len(begun)} agents"
-    return Done(f"Renewal begun. It goes on as soon as {waits} sent a CSR.", f"/certificates/{identity}")
+    waits = "its agent sends" if len(begun) == 1 else f"its {len(begun)} agents send"
+    return Done(f"Renewal begun. It goes on as soon as {waits} a CSR.", f"/certificates/{identity}")
 
 
 def deploy(desk: Desk, asked: Asked) -> Done:

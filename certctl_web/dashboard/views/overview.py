@@ -69,8 +69,7 @@ def overview(desk: Desk, asked: Asked) -> Shown:
             + figures.certificates.get(CertificateStatus.EXPIRED, 0),
             "open_jobs": sum(figures.jobs.get(state, 0) for state in OPEN_JOB),
             "agents_total": sum(figures.agents.values()),
-            # Today is day 0: what was issued for 90 days this morning is on the last one.
-            "chart": chart.draw(status.expiration_timeline(ports, DAYS_AHEAD + 1), now),
+            "chart": chart.draw(status.expiration_timeline(ports, DAYS_AHEAD), now),
             "days_ahead": DAYS_AHEAD,
             "jobs": latest,
             "names": naming.of_jobs(ports, latest),
