@@ -6,6 +6,7 @@
                                    │  └─┴──────────────────────────────┘
                                    └── a lapsed lease gives the job back
 
+A result may come after its lease has lapsed, when the job is Pending again or has Failed: it completes the job.
 Completed and Cancelled are final. Failed is not: while attempts are left the retry loop, and at any time an operator,
 may try again. An issuing job that has no CSR yet goes back to AwaitingCSR, one that has goes to Pending.
 """
@@ -36,7 +37,7 @@ JOB: Machine[S, JobEvent] = Machine(
     {
         (S.AWAITING_APPROVAL, JobEvent.APPROVE): S.PENDING,
         **from_each((S.PENDING, S.AWAITING_CSR), JobEvent.CLAIM, S.RUNNING),
-        (S.RUNNING, JobEvent.COMPLETE): S.COMPLETED,
+        **from_each((S.RUNNING, S.PENDING, S.FAILED), JobEvent.COMPLETE, S.COMPLETED),
         **from_each(OPEN_JOB, JobEvent.FAIL, S.FAILED),
         (S.RUNNING, JobEvent.RELEASE): S.PENDING,
         (S.FAILED, JobEvent.RETRY): S.PENDING,
@@ -67,6 +68,7 @@ def complete(job: Job, at: datetime) -> Job:
         status=JOB.next(job.status, JobEvent.COMPLETE),
         completed_at=at,
         lease_until=None,
+        next_attempt_at=None,
         last_error="",
         updated_at=at,
     )

@@ -13,9 +13,15 @@ Theory of operation, with the numbered points at which a crash must lose and dou
 
 A crash at issue:1 or issue:2 leaves a job whose lease lapses; the job processor takes it up again with the same attempt
 and so asks for the same serial number with the same validity. A crash at record:1 leaves an agent that submits its CSR
-again and is told that its certificate is there.
+again and is told that its certificate is there. A database that is in the way of recording is a crash at issue:2: it
+says nothing about the attempt.
+
+While the CA is called nothing is held, so the world may move on. Whatever the CA signed is put on record: if the lease
+lapsed meanwhile the answer completes the job, whoever has it now; if the job was cancelled the version goes nowhere,
+and is revoked when its certificate was.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -26,6 +32,7 @@ from cryptography import x509
 from certctl_core.errors import (
     CertctlError,
     Conflict,
+    Duplicate,
     Invalid,
     NotConfigured,
     Refused,
@@ -36,11 +43,12 @@ from certctl_core.ids import AgentId, AttemptId, CertificateId, JobId, VersionId
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
-from certctl_core.lifecycle.certificate import CertificateEvent
+from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
 from certctl_core.models.access import SYSTEM, Principal
 from certctl_core.models.catalog import CertificateProfile, ConfiguredIssuer
 from certctl_core.models.certificates import (
     AttemptStatus,
+    CertificateStatus,
     CertificateVersion,
     IssuanceAttempt,
     ManagedCertificate,
@@ -54,10 +62,19 @@ from certctl_core.policy import renewal as renewal_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import Issued, IssueRequest, Ordered, Polls
 from certctl_core.ports.store import Work
-from certctl_core.usecases import access, audit, deployment, jobs
+from certctl_core.usecases import access, audit, deployment, jobs, revocation
 from certctl_core.usecases.renewal import key_holders
 
 POLL_PAUSE: Final = timedelta(seconds=30)
+SHORTEST_POLL_PAUSE: Final = timedelta(seconds=5)
+LONGEST_POLL_PAUSE: Final = timedelta(days=1)
+ORDER_PATIENCE: Final = timedelta(days=7)
+"""How long a CA may take to fill an order before it is given up and another one placed."""
+
+STALE: Final = 1 / 3
+"""An attempt that has waited for its CA for this share of its life is given up: what came of it could be due for
+renewal at once, or be over."""
+
 BATCH: Final = 50
 
 
@@ -163,7 +180,7 @@ def _begin_attempt(
 ) -> Job:
     """Write the attempt down, judged, before any CA is called. The caller holds certificate and job."""
     csr_reading.check_matches(csr, certificate.common_name, certificate.sans)
-    issuer = _usable_issuer(work, certificate)
+    issuer = _enabled(work.issuers.get(certificate.issuer_id))
     profile = _profile(work, certificate)
     not_before, not_after = profile_policy.validity(profile, _default_life(issuer), now)
     attempt = IssuanceAttempt(
@@ -201,8 +218,9 @@ def claim_due(ports: Ports, limit: int = BATCH) -> tuple[JobId, ...]:
 
 @frozen
 class _Order:
-    """Everything needed to call the CA, read in one transaction."""
+    """Everything needed to call the CA, read in one transaction. `job` is as this worker holds it."""
 
+    job: Job
     attempt: IssuanceAttempt
     issuer: ConfiguredIssuer
     profile: CertificateProfile | None
@@ -212,44 +230,65 @@ class _Order:
 def finish(ports: Ports, job_id: JobId) -> CertctlError | None:
     """Carry a claimed issuing job to its end: call the CA, check the answer, record it, or record why not.
 
-    Returns what went wrong, which the job then says too.
+    Returns what went wrong, which the job then says too. Raises `Conflict` and `UpstreamUnavailable` when the database
+    did not let it record an answer; the job is then done again from its attempt when its lease has lapsed.
     """
+    order = None
     try:
         order = _open_order(ports, job_id)
         if order is None:
             return None
         answer = _call(ports, order)
         ports.tripwire("issue:2")
-        if isinstance(answer, Ordered):
-            _record_ordered(ports, job_id, order, answer)
-        else:
-            _check(answer, order)
-            _record(ports, job_id, order, answer)
-        return None
+        if isinstance(answer, Issued):
+            _check(answer, order, ports.clock.now())
     except UpstreamUnavailable as error:
-        _record_failure(ports, job_id, error, attempt_over=False)
+        _record_failure(ports, job_id, order, error, attempt_over=False)
         return error
-    except (UpstreamRejected, NotConfigured, Invalid, Conflict, Refused) as error:
-        _record_failure(ports, job_id, error, attempt_over=True)
+    except (UpstreamRejected, NotConfigured, Invalid, Refused) as error:
+        _record_failure(ports, job_id, order, error, attempt_over=True)
         return error
+    if isinstance(answer, Ordered):
+        return _record_ordered(ports, job_id, order, answer)
+    try:
+        _record(ports, job_id, order, answer)
+    except Duplicate:
+        rejected = UpstreamRejected("the CA returned a certificate that is on record already")
+        _record_failure(ports, job_id, order, rejected, attempt_over=True)
+        return rejected
+    return None
 
 
 def _open_order(ports: Ports, job_id: JobId) -> _Order | None:
-    """The order of a running job. An attempt that ended badly is followed by a new one with the same CSR."""
+    """The order of a running job. An attempt that ended badly, or waited too long, is followed by a new one with the
+    same CSR. Raises `Refused` when nothing may be ordered for this CSR any more."""
     now = ports.clock.now()
     with ports.work() as work:
         held = jobs.lock(work, job_id)
-        if held.job.status is not JobStatus.RUNNING or held.job.attempt_id is None:
+        job, certificate = held.job, held.certificate
+        if job.status is not JobStatus.RUNNING or job.attempt_id is None:
             return None
-        attempt = work.attempts.get(held.job.attempt_id)
-        certificate = held.certificate
-        if attempt.status is AttemptStatus.FAILED and attempt.agent_id is not None:
-            proof = OrderedByJob(held.job, attempt.agent_id)
-            job = _begin_attempt(ports, work, certificate, held.job, attempt.csr, proof, now)
+        jobs.must_not_be_hopeless(job)
+        attempt = work.attempts.get(job.attempt_id)
+        if attempt.agent_id is not None and (attempt.status is AttemptStatus.FAILED or _is_stale(attempt, now)):
+            if attempt.status is not AttemptStatus.FAILED:
+                given_up = evolve(attempt, status=AttemptStatus.FAILED, error="waited too long", finished_at=now)
+                work.attempts.save(given_up)
+            proof = OrderedByJob(job, attempt.agent_id)
+            job = _begin_attempt(ports, work, certificate, job, attempt.csr, proof, now)
             attempt = work.attempts.get(job.attempt_id or attempt.id)
-        issuer = work.issuers.get(attempt.issuer_id)
+        issuer = _enabled(work.issuers.get(attempt.issuer_id))
         profile = _profile(work, certificate)
-    return _Order(attempt, issuer, profile, _plan(ports, attempt, certificate, profile))
+        plan = _plan(ports, attempt, certificate, profile)
+        # The certificate, its profile and its issuer may have changed since the attempt was written.
+        csr_reading.check_matches(attempt.csr, certificate.common_name, certificate.sans)
+        profile_policy.enforce(profile, plan)
+    return _Order(job, attempt, issuer, profile, plan)
+
+
+def _is_stale(attempt: IssuanceAttempt, now: datetime) -> bool:
+    is_unanswered = attempt.status is AttemptStatus.REQUESTED
+    return is_unanswered and now - attempt.created_at > (attempt.not_after - attempt.created_at) * STALE
 
 
 def _call(ports: Ports, order: _Order) -> Issued | Ordered:
@@ -259,7 +298,7 @@ def _call(ports: Ports, order: _Order) -> Issued | Ordered:
     return issuer.issue(IssueRequest(order.attempt.id, order.attempt.csr, order.plan))
 
 
-def _check(answer: Issued, order: _Order) -> None:
+def _check(answer: Issued, order: _Order, now: datetime) -> None:
     """What a CA returns is checked before it is believed: key, names, dates, profile, chain. Raises `Refused`."""
     seen = reading.plan_of(answer.certificate)
     wanted = order.plan
@@ -268,7 +307,7 @@ def _check(answer: Issued, order: _Order) -> None:
         reasons.append("the certificate is for another key than the CSR's")
     if seen.common_name != wanted.common_name or not names.same_names(seen.sans, wanted.sans):
         reasons.append("the certificate is for other names than those ordered")
-    if seen.not_after <= order.attempt.not_before:
+    if seen.not_after <= now:
         reasons.append("the certificate has already expired")
     if not all(reading.is_issued_by(child, parent) for child, parent in pairwise((answer.certificate, *answer.chain))):
         reasons.append("the certificates above it are not its chain")
@@ -281,12 +320,14 @@ def _record(ports: Ports, job_id: JobId, order: _Order, answer: Issued) -> None:
     with ports.work() as work:
         held = jobs.lock(work, job_id)
         attempt = work.attempts.lock(order.attempt.id)
-        # Somebody else may have recorded this attempt while our lease had lapsed, or the job was cancelled meanwhile.
-        if attempt.status is AttemptStatus.ISSUED or held.job.status is not JobStatus.RUNNING:
-            return
+        if attempt.status is AttemptStatus.ISSUED:
+            return  # Our lease had lapsed, and somebody else has recorded it meanwhile.
         version = _version(attempt, answer, now)
         work.versions.add(version)
-        work.attempts.save(evolve(attempt, status=AttemptStatus.ISSUED, finished_at=now))
+        work.attempts.save(evolve(attempt, status=AttemptStatus.ISSUED, error="", finished_at=now))
+        if held.job.attempt_id != attempt.id or held.job.status is JobStatus.CANCELLED or _is_over(held.certificate):
+            _put_on_record(work, held, version, now)
+            return
         job = work.jobs.save(evolve(job_life.complete(held.job, now), version_id=version.id))
         certificate = _renewed(work, held.certificate, now)
         audit.record(
@@ -302,6 +343,29 @@ def _record(ports: Ports, job_id: JobId, order: _Order, answer: Issued) -> None:
             not_after=version.not_after.isoformat(),
         )
         deployment.open_jobs(work, SYSTEM, certificate, version, now)
+
+
+def _is_over(certificate: ManagedCertificate) -> bool:
+    return certificate.status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED)
+
+
+def _put_on_record(work: Work, held: jobs.Locked, version: CertificateVersion, now: datetime) -> None:
+    """Nobody waits for this version any more. It exists all the same: it can be found, and revoked."""
+    certificate = held.certificate
+    if certificate.status is CertificateStatus.REVOKED and certificate.revocation_reason is not None:
+        revocation.enter(work, SYSTEM, version, certificate.revocation_reason, now)
+    audit.record(
+        work,
+        SYSTEM,
+        now,
+        "unwanted_certificate_recorded",
+        "certificate",
+        certificate.id,
+        job_id=held.job.id,
+        serial=version.serial_number,
+        fingerprint=version.fingerprint_sha256,
+        certificate_status=certificate.status.value,
+    )
 
 
 def _version(attempt: IssuanceAttempt, answer: Issued, now: datetime) -> CertificateVersion:
@@ -330,7 +394,8 @@ def _version(attempt: IssuanceAttempt, answer: Issued, now: datetime) -> Certifi
 def _renewed(work: Work, certificate: ManagedCertificate, now: datetime) -> ManagedCertificate:
     """The certificate with a new version recorded. It stays in renewal while another key holder's job is open."""
     holders = key_holders(work, certificate)
-    newest = [v for v in work.versions.latest_per_holder(certificate.id) if not holders or v.agent_id in holders]
+    latest = work.versions.latest_per_holder(certificate.id)
+    newest = [version for version in latest if version.agent_id in holders] or latest
     first_to_end = min(newest, key=lambda version: version.not_after)
     policy = work.renewal_policies.get(certificate.renewal_policy_id)
     renewed = evolve(
@@ -340,30 +405,59 @@ def _renewed(work: Work, certificate: ManagedCertificate, now: datetime) -> Mana
         last_renewal_at=now,
         updated_at=now,
     )
-    if not any(job.type in ISSUING for job in work.jobs.open_of(certificate.id)):
-        renewed = life.step(renewed, CertificateEvent.ISSUE, now)
-    return work.certificates.save(renewed)
+    if any(job.type in ISSUING for job in work.jobs.open_of(certificate.id)):
+        return work.certificates.save(renewed)
+    reason = _left_out(work, certificate, holders)
+    if reason and CERTIFICATE.allows(renewed.status, CertificateEvent.ABANDON):
+        failed = life.step(renewed, CertificateEvent.ABANDON, now, reason)
+        return work.certificates.save(renewal_policy.after_failure(failed, policy, now))
+    return work.certificates.save(life.step(renewed, CertificateEvent.ISSUE, now))
 
 
-def _record_ordered(ports: Ports, job_id: JobId, order: _Order, answer: Ordered) -> None:
-    """The CA will answer later: remember its order, and look again under a new claim."""
+def _left_out(work: Work, certificate: ManagedCertificate, holders: Iterable[AgentId]) -> str:
+    """Which key holder's job of this round gave up, and why; nothing when each has its version."""
+    for holder in holders:
+        last = jobs.last_issuing(work, certificate.id, holder)
+        if last is not None and last.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            return f"agent {holder} got no certificate: {last.last_error}"
+    return ""
+
+
+def _record_ordered(ports: Ports, job_id: JobId, order: _Order, answer: Ordered) -> CertctlError | None:
+    """The CA will answer later: remember its order, and look again under a new claim. Returns why not, if it has been
+    looking for too long."""
     now = ports.clock.now()
+    if now - order.attempt.created_at > ORDER_PATIENCE:
+        late = UpstreamRejected(f"the CA has not filled order {answer.order_id} within {ORDER_PATIENCE.days} days")
+        _record_failure(ports, job_id, order, late, attempt_over=True)
+        return late
     with ports.work() as work:
         held = jobs.lock(work, job_id)
         attempt = work.attempts.lock(order.attempt.id)
-        if held.job.status is not JobStatus.RUNNING or attempt.status is AttemptStatus.ISSUED:
-            return
-        work.attempts.save(evolve(attempt, status=AttemptStatus.ORDERED, upstream_order_id=answer.order_id))
-        look_again_at = answer.look_again_at or now + POLL_PAUSE
+        if attempt.status in (AttemptStatus.REQUESTED, AttemptStatus.ORDERED):
+            work.attempts.save(evolve(attempt, status=AttemptStatus.ORDERED, upstream_order_id=answer.order_id))
+        if not _still_held(held.job, order):
+            return None
+        wanted = answer.look_again_at or now + POLL_PAUSE
+        look_again_at = min(max(wanted, now + SHORTEST_POLL_PAUSE), now + LONGEST_POLL_PAUSE)
         waiting = evolve(job_life.release(held.job, now), scheduled_at=look_again_at, attempts=held.job.attempts - 1)
         work.jobs.save(waiting)
+    return None
 
 
-def _record_failure(ports: Ports, job_id: JobId, error: CertctlError, *, attempt_over: bool) -> None:
+def _still_held(job: Job, order: _Order) -> bool:
+    """Whether the job is still under the claim that the order was opened under."""
+    return job.status is JobStatus.RUNNING and job.started_at == order.job.started_at
+
+
+def _record_failure(
+    ports: Ports, job_id: JobId, order: _Order | None, error: CertctlError, *, attempt_over: bool
+) -> None:
+    """`order` is None when none could be opened."""
     now = ports.clock.now()
     with ports.work() as work:
         held = jobs.lock(work, job_id)
-        if held.job.status is not JobStatus.RUNNING:
+        if held.job.status is not JobStatus.RUNNING or not (order is None or _still_held(held.job, order)):
             return
         if attempt_over and held.job.attempt_id is not None:
             attempt = work.attempts.lock(held.job.attempt_id)
@@ -400,10 +494,9 @@ def _plan(
     )
 
 
-def _usable_issuer(work: Work, certificate: ManagedCertificate) -> ConfiguredIssuer:
-    issuer = work.issuers.get(certificate.issuer_id)
+def _enabled(issuer: ConfiguredIssuer) -> ConfiguredIssuer:
     if not issuer.enabled:
-        raise Conflict(f"issuer {issuer.id} is disabled", hint="Enable it, or point the certificate at another issuer.")
+        raise Refused(f"issuer {issuer.id} is disabled", hint="Enable it, or point the certificate at another issuer.")
     return issuer
 
 
@@ -412,7 +505,7 @@ def _profile(work: Work, certificate: ManagedCertificate) -> CertificateProfile 
         return None
     profile = work.profiles.get(certificate.profile_id)
     if not profile.enabled:
-        raise Conflict(f"profile {profile.id} is disabled", hint="Enable it, or point the certificate at another one.")
+        raise Refused(f"profile {profile.id} is disabled", hint="Enable it, or point the certificate at another one.")
     return profile
 
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.ids import CertificateId
+from certctl_core.errors import Refused
+from certctl_core.ids import AgentId, CertificateId
 from certctl_core.lifecycle import certificate as certificate_life
 from certctl_core.lifecycle import job as life
 from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
@@ -22,10 +23,13 @@ from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
 from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import retry as retry_policy
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Page, Query, Work
+from certctl_core.ports.store import Is, Page, Query, Where, Work
 from certctl_core.usecases import audit
 
 BATCH: Final = 200
+HOPELESS: Final = 10
+"""A job that has been taken up so often is not taken up again: each time it took its holder with it."""
+
 DEPLOYMENT_RETRY: Final = timedelta(seconds=30)
 """First pause before a deployment tries again; reload problems are usually mended within minutes."""
 
@@ -151,6 +155,23 @@ def abandon_if_idle(work: Work, certificate: ManagedCertificate, now: datetime, 
     abandoned = certificate_life.step(certificate, CertificateEvent.ABANDON, now, reason)
     policy = work.renewal_policies.get(certificate.renewal_policy_id)
     work.certificates.save(renewal_policy.after_failure(abandoned, policy, now))
+
+
+def must_not_be_hopeless(job: Job) -> None:
+    """Raises `Refused` for a job just claimed whose holders, again and again, recorded no result."""
+    if job.attempts > max(job.max_attempts, HOPELESS):
+        raise Refused(f"given up: taken up {job.attempts} times without a result")
+
+
+def last_issuing(work: Work, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
+    """The newest issuing job of a certificate and key holder, whatever became of it."""
+    where = (
+        Where("certificate_id", certificate_id),
+        Where("agent_id", agent_id),
+        Where("type", ISSUING, Is.ONE_OF),
+    )
+    found = work.jobs.page(Query(where, descending=True, limit=1, count=False)).items
+    return found[0] if found else None
 
 
 def release_lapsed(ports: Ports) -> int:

@@ -13,12 +13,17 @@ from certctl_core.errors import Conflict, NotConfigured
 from certctl_core.ids import IssuerId, RevocationId, mint
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle.certificate import CertificateEvent
-from certctl_core.models.access import Principal
-from certctl_core.models.certificates import ManagedCertificate, Revocation, RevocationReason
+from certctl_core.models.access import Actor, Principal
+from certctl_core.models.certificates import (
+    CertificateVersion,
+    ManagedCertificate,
+    Revocation,
+    RevocationReason,
+)
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion, RevokedEntry
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import AnswersOcsp, SignsCrls
-from certctl_core.ports.store import StoredCrl
+from certctl_core.ports.store import StoredCrl, Work
 from certctl_core.usecases import audit
 from certctl_core.usecases.certificates import cancel_open_jobs
 
@@ -42,20 +47,7 @@ def revoke(ports: Ports, caller: Principal, certificate_id: str, reason: Revocat
                 f"cannot revoke {certificate.id}: nothing has been issued", hint="Archive it if it is not needed."
             )
         for version in versions:
-            if work.revocations.find(version.issuer_id, version.serial_number) is not None:
-                continue
-            work.revocations.add(
-                Revocation(
-                    id=RevocationId(mint("rev", now)),
-                    certificate_id=certificate.id,
-                    issuer_id=version.issuer_id,
-                    serial_number=version.serial_number,
-                    reason=reason,
-                    revoked_by=caller.name,
-                    revoked_at=now,
-                    not_after=version.not_after,
-                )
-            )
+            enter(work, caller, version, reason, now)
         cancel_open_jobs(work, certificate.id, now, f"certificate {certificate.id} was revoked")
         revoked = work.certificates.save(
             evolve(revoked, revoked_at=now, revocation_reason=reason, renew_at=None, next_alert_at=None)
@@ -72,6 +64,25 @@ def revoke(ports: Ports, caller: Principal, certificate_id: str, reason: Revocat
             reason=reason.value,
         )
     return revoked
+
+
+def enter(work: Work, actor: Actor, version: CertificateVersion, reason: RevocationReason, now: datetime) -> None:
+    """Write in the open transaction that a version is not to be believed; one that is revoked already stays as it
+    is."""
+    if work.revocations.find(version.issuer_id, version.serial_number) is not None:
+        return
+    work.revocations.add(
+        Revocation(
+            id=RevocationId(mint("rev", now)),
+            certificate_id=version.certificate_id,
+            issuer_id=version.issuer_id,
+            serial_number=version.serial_number,
+            reason=reason,
+            revoked_by=actor.name,
+            revoked_at=now,
+            not_after=version.not_after,
+        )
+    )
 
 
 def crl(ports: Ports, issuer_id: str) -> StoredCrl:

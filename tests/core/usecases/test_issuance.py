@@ -1,17 +1,27 @@
 """The one issuing door: what gets through, what does not, and that nothing is issued twice."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 
 import pytest
 from attrs import evolve
 
 from certctl_core.errors import Conflict, Forbidden, Gone, Refused, UpstreamRejected, UpstreamUnavailable
-from certctl_core.models.certificates import AttemptStatus, CertificateStatus
+from certctl_core.ids import JobId
+from certctl_core.models.certificates import (
+    AttemptStatus,
+    CertificateStatus,
+    CertificateVersion,
+    ManagedCertificate,
+    RevocationReason,
+)
 from certctl_core.models.jobs import JobStatus, JobType
 from certctl_core.pki import ca, csr, keys
 from certctl_core.pki.keys import KeyKind
 from certctl_core.ports.issuer import Issued, IssueRequest, Ordered
-from certctl_core.usecases import agents, issuance, jobs, renewal
+from certctl_core.ports.store import Work
+from certctl_core.usecases import agents, catalog, certificates, deployment, issuance, jobs, renewal, revocation
 from tests.core.usecases.world import ADMIN, World, as_agent
 
 
@@ -274,3 +284,250 @@ def test_an_agent_that_never_sends_its_csr_uses_up_the_attempts(world: World) ->
     assert failed.status is CertificateStatus.FAILED
     assert "no CSR" in failed.status_reason
     assert failed.renew_at is not None, "the next round comes by itself"
+
+
+def while_signing(world: World, happens: Callable[[], object]) -> None:
+    """Have something happen once, after the CA has been called and before its answer is recorded."""
+
+    def answer(request: IssueRequest) -> Issued:
+        world.ca.answer = None
+        happens()
+        return Issued(ca.sign_leaf(world.ca.authority, request.plan), ())
+
+    world.ca.answer = answer
+
+
+def versions_of(world: World, certificate: ManagedCertificate) -> tuple[CertificateVersion, ...]:
+    with world.ports.work() as work:
+        return work.versions.page(certificate.id, 10, 0).items
+
+
+def test_what_is_signed_while_its_certificate_is_revoked_is_on_record_and_revoked_too(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.issued(certificate, agent)
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    while_signing(world, lambda: revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.KEY_COMPROMISE))
+    world.submit(certificate, agent, "next key")
+
+    newest, _ = versions_of(world, certificate)
+    with world.ports.work() as work:
+        revoked = work.revocations.find(newest.issuer_id, newest.serial_number)
+    assert revoked is not None
+    assert revoked.reason is RevocationReason.KEY_COMPROMISE
+    assert world.now_is(certificate).status is CertificateStatus.REVOKED
+    assert not [job for job in world.jobs(JobStatus.PENDING) if job.type is JobType.DEPLOYMENT]
+
+
+def test_what_is_signed_while_its_job_is_cancelled_is_on_record_and_deployed_nowhere(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    (job,) = renewal.renew(world.ports, ADMIN, certificate.id)
+    while_signing(world, lambda: jobs.cancel(world.ports, ADMIN, job.id))
+
+    world.submit(certificate, agent)
+
+    assert len(versions_of(world, certificate)) == 1
+    assert world.now_is(certificate).status is CertificateStatus.FAILED
+    assert [job.status for job in world.jobs()] == [JobStatus.CANCELLED]
+
+
+def lapse(world: World) -> None:
+    world.clock.advance(world.ports.lease + timedelta(seconds=1))
+    assert jobs.release_lapsed(world.ports) == 1
+
+
+def test_an_answer_that_comes_after_the_lease_is_taken_all_the_same(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    while_signing(world, lambda: lapse(world))
+
+    assert world.submit(certificate, agent).version is not None
+
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+    assert issuance.process_due(world.ports) == 0
+    assert len(world.ca.requests) == 1
+
+
+def test_a_late_failure_does_not_end_the_work_of_whoever_took_the_job_over(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    taken: list[JobId] = []
+
+    def slow(_request: IssueRequest) -> Issued:
+        world.ca.answer = None
+        lapse(world)
+        taken.extend(issuance.claim_due(world.ports))
+        raise UpstreamRejected("the connection was reset")
+
+    world.ca.answer = slow
+    with pytest.raises(UpstreamRejected):
+        world.submit(certificate, agent)
+    (job,) = world.jobs()
+    assert job.status is JobStatus.RUNNING
+
+    assert issuance.finish(world.ports, taken[0]) is None
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+    first, second = world.ca.requests
+    assert first.idempotency_key == second.idempotency_key
+
+
+def test_a_database_in_the_way_of_recording_does_not_make_a_second_certificate(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    in_the_way: list[str] = []
+
+    def work() -> AbstractContextManager[Work]:
+        if in_the_way:
+            raise Conflict(in_the_way.pop())
+        return world.store.work()
+
+    def trip(point: str, /) -> None:
+        if point == "issue:2":
+            in_the_way.append("somebody else is changing the same thing")
+
+    ports = evolve(world.ports, work=work, tripwire=trip)
+    asked = issuance.SubmitCsr(agent_id=agent.id, certificate_id=certificate.id, csr=world.csr(certificate))
+    with pytest.raises(Conflict):
+        issuance.submit_csr(ports, as_agent(agent), asked)
+
+    lapse(world)
+    assert issuance.process_due(world.ports) == 1
+    first, second = world.ca.requests
+    assert first.plan.serial_number == second.plan.serial_number
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+
+
+def test_an_attempt_that_has_waited_too_long_for_its_ca_is_followed_by_a_fresh_one(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.trouble = UpstreamUnavailable("the CA is asleep")
+    job = world.issued(certificate, agent).job
+    world.ca.trouble = None
+
+    world.clock.advance(timedelta(days=100))
+    jobs.retry(world.ports, ADMIN, job.id)
+    issuance.process_due(world.ports)
+
+    (version,) = versions_of(world, certificate)
+    assert version.not_after > world.clock.now() + timedelta(days=80)
+
+
+def test_a_certificate_that_has_expired_is_not_believed(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    while_signing(world, lambda: world.clock.advance(timedelta(days=91)))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    with pytest.raises(Refused, match="not ordered") as refusal:
+        world.submit(certificate, agent)
+    assert "expired" in " ".join(refusal.value.reasons)
+
+
+def test_a_retry_does_not_sign_a_csr_for_names_that_have_changed_since(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.trouble = UpstreamUnavailable("the CA is asleep")
+    job = world.issued(certificate, agent).job
+    world.ca.trouble = None
+
+    certificates.update(world.ports, ADMIN, certificate.id, certificates.UpdateCertificate(sans=("other.example.com",)))
+    jobs.retry(world.ports, ADMIN, job.id)
+    issuance.process_due(world.ports)
+
+    assert len(world.ca.requests) == 1, "the CA was not asked for names that the CSR does not carry"
+    assert world.now_is(certificate).status is CertificateStatus.FAILED
+
+
+def test_a_disabled_issuer_signs_nothing_not_even_what_was_begun_before(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.trouble = UpstreamUnavailable("the CA is asleep")
+    job = world.issued(certificate, agent).job
+    with world.ports.work() as work:
+        work.issuers.save(evolve(work.issuers.get("iss-local"), enabled=False))
+
+    world.ca.trouble = None
+    jobs.retry(world.ports, ADMIN, job.id)
+    issuance.process_due(world.ports)
+
+    assert len(world.ca.requests) == 1
+    assert "disabled" in world.now_is(certificate).status_reason
+
+
+def test_a_job_whose_target_moves_to_another_agent_ends_all_the_same(world: World) -> None:
+    first, second = world.agent("one"), world.agent("two")
+    target = world.target(first)
+    certificate = world.certificate(target)
+    renewal.renew(world.ports, ADMIN, certificate.id)
+    catalog.update_target(world.ports, ADMIN, target.id, catalog.UpdateTarget(agent_id=second.id))
+
+    assert world.submit(certificate, first).version is not None
+
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+    assert world.now_is(certificate).expires_at is not None
+
+
+def test_a_certificate_that_a_key_holder_did_not_get_is_failed_whoever_is_last(world: World) -> None:
+    first, second = world.agent("one"), world.agent("two")
+    certificate = world.certificate(world.target(first), world.target(second))
+    _, job = renewal.renew(world.ports, ADMIN, certificate.id)
+    assert job.agent_id == second.id
+    for _ in range(3):
+        deployment.report(world.ports, as_agent(second), second.id, job.id, JobStatus.FAILED, "the disk is full")
+        world.clock.advance(timedelta(days=2))
+        jobs.retry_due(world.ports)
+
+    world.submit(certificate, first)
+
+    failed = world.now_is(certificate)
+    assert failed.status is CertificateStatus.FAILED
+    assert "the disk is full" in failed.status_reason
+    assert failed.renew_at is not None
+    assert failed.renew_at <= world.clock.now() + timedelta(days=2)
+
+
+def test_a_job_that_is_taken_up_again_and_again_without_a_result_ends(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+
+    def accident(_request: IssueRequest) -> Issued:
+        raise ZeroDivisionError
+
+    world.ca.answer = accident
+    with pytest.raises(ZeroDivisionError):
+        world.submit(certificate, agent)
+    for _ in range(20):
+        world.clock.advance(world.ports.lease + timedelta(seconds=1))
+        jobs.release_lapsed(world.ports)
+        with suppress(ZeroDivisionError):
+            issuance.process_due(world.ports)
+
+    failed = world.now_is(certificate)
+    assert failed.status is CertificateStatus.FAILED
+    assert "without a result" in failed.status_reason
+
+
+def test_an_order_that_the_ca_never_fills_ends(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.answer = lambda _request: Ordered("order-7")
+    world.issued(certificate, agent)
+
+    world.clock.advance(issuance.ORDER_PATIENCE + timedelta(minutes=1))
+    issuance.process_due(world.ports)
+
+    (job,) = world.jobs()
+    assert job.status is JobStatus.FAILED
+    assert "order-7" in job.last_error
+
+
+def test_a_ca_that_wants_to_be_asked_at_once_is_not_asked_without_end(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.answer = lambda _request: Ordered("order-7", world.clock.now() - timedelta(days=1))
+    world.issued(certificate, agent)
+    assert issuance.process_due(world.ports) == 0
