@@ -190,8 +190,8 @@ class GoAgent:
     def _verify(self, item: Mapping[str, Any], certificate: str) -> None:
         config = item["target_config"]
         hosts = (config.get(name) for name in ("host", "hostname", "target", "address"))
-        host = next((one for one in hosts if isinstance(one, str) and one), "")
-        if not host or item["target_id"] is None:
+        host: str = next((one for one in hosts if isinstance(one, str) and one), "")
+        if not (host and item["target_id"]):
             return
         port = config.get("port")
         expected = hashlib.sha256(x509.load_pem_x509_certificate(certificate.encode()).public_bytes(Encoding.DER))
@@ -222,13 +222,19 @@ class GoAgent:
 
 def _decoded(job: Mapping[str, Any]) -> dict[str, Any]:
     """As Go decodes it: of the type that the field has there, or not at all; unknown members are passed over."""
-    item = {"common_name": "", "sans": [], "target_id": None, "target_type": "", "target_config": {}, "status": ""}
+    item: dict[str, Any] = {
+        "common_name": "",
+        "sans": [],
+        "target_id": "",
+        "target_type": "",
+        "target_config": {},
+        "status": "",
+    }
     item |= {name: value for name, value in job.items() if value is not None}
-    for name in ("id", "type", "certificate_id", "common_name", "target_type", "status"):
+    for name in ("id", "type", "certificate_id", "common_name", "target_id", "target_type", "status"):
         assert isinstance(item[name], str), f"json: cannot unmarshal {name} into a string"
     assert isinstance(item["sans"], list)
     assert all(isinstance(san, str) for san in item["sans"])
-    assert item["target_id"] is None or isinstance(item["target_id"], str)
     assert isinstance(item["target_config"], dict)
     return item
 
