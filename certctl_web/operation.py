@@ -126,7 +126,8 @@ class Operation(Generic[Q, B, A]):
         """Every status it may answer with."""
         failed = {problems.status_of(kind) for kind in self.all_errors}
         unaccepted = {415} if self.accepts != JSON else set()
-        return frozenset({self.status, *self.also, *failed, *unaccepted, problems.UNEXPECTED})
+        stalled = {408} if self.body is not None or self.accepts != JSON else set()
+        return frozenset({self.status, *self.also, *failed, *unaccepted, *stalled, problems.UNEXPECTED})
 
 
 Row = Operation[Any, Any, Any]

@@ -1,9 +1,9 @@
 """The web process: gunicorn's arbiter with gevent workers behind one TLS 1.3 listener.
 
-Why gevent: a TLS handshake or a request's head that never ends must not hold a thread. Here each connection is a
-greenlet with a time limit for the handshake, for the next request and for every read, so that a few hundred stalled
-clients slow nobody. The listening socket is made before gunicorn starts (`listening`), so a port in use is one clear
-error and a supervisor can keep the socket open while it restarts this process.
+Why gevent: a TLS handshake or a request that never ends must not hold a thread. Here each connection is a greenlet with
+a time limit for the handshake, for the next request's head, for its body and for every read, so that a few hundred
+stalled clients slow nobody. The listening socket is made before gunicorn starts (`listening`), so a port in use is one
+clear error and a supervisor can keep the socket open while it restarts this process.
 
 `gevent.monkey.patch_all()` has to be the first thing that happens in this process; `__main__` sees to that.
 """
@@ -36,6 +36,8 @@ from certctl_web.tls import Pair, ServerContext
 
 HANDSHAKE_LIMIT: Final = 10.0
 READ_LIMIT: Final = 30.0
+BODY_LIMIT: Final = 60.0
+"""Seconds for a whole body: a byte now and then is no progress."""
 KEEP_ALIVE: Final = 15
 CONNECTIONS: Final = 2000
 LONGEST_REQUEST_LINE: Final = 8190
@@ -194,6 +196,7 @@ class Worker(GeventWorker):
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> bool:
         this = gevent.getcurrent()
         self._idle.discard(this)
+        req.body.reader = _InTime(req.body.reader)
         try:
             return super().handle_request(listener_name, req, sock, addr)
         finally:
@@ -203,6 +206,21 @@ class Worker(GeventWorker):
         # The arbiter has not heard of us for half a minute: something blocks the loop. Say where before going.
         logging.getLogger(__name__).error("worker blocked", stack_info=True)
         super().handle_abort(sig, frame)
+
+
+class _InTime:
+    """What gunicorn reads a body with, until its time is up. Raises `TimeoutError`."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self._until: float | None = None
+
+    def read(self, size: int) -> bytes:
+        now = time.monotonic()
+        self._until = self._until or now + BODY_LIMIT
+        with gevent.Timeout(max(self._until - now, 0.001), TimeoutError("the body did not arrive in time")):
+            data: bytes = self._reader.read(size)
+            return data
 
 
 class _Handshakes:

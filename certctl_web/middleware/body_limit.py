@@ -1,7 +1,8 @@
 """Reads the body once, up to a limit, whether its length was announced or it comes in chunks.
 
 WSGI does not say how long a chunked body is, so a framework that trusts Content-Length sees none. Here the body is read
-to its end or to one byte over the limit, and handed on as if its length had been announced.
+to its end or to one byte over the limit, and handed on as if its length had been announced. A body that stalls, stops
+early or comes in malformed chunks is its sender's fault; how long it may take is for the server below to say (`web`).
 """
 
 import io
@@ -23,7 +24,7 @@ class BodyLimit:
         req.env["CONTENT_LENGTH"] = str(len(body))
 
     def _read(self, req: falcon.Request) -> bytes:
-        """Raises `TooLarge`, and `Invalid` for a body that ends early."""
+        """Raises `TooLarge`, `Invalid` for a body that ends early or is malformed, and 408 for one that stalls."""
         if "chunked" in (req.get_header("Transfer-Encoding") or "").lower():
             return self._read_up_to(req, self._limit + 1)
         announced = req.content_length or 0
@@ -37,9 +38,14 @@ class BodyLimit:
     def _read_up_to(self, req: falcon.Request, size: int) -> bytes:
         parts: list[bytes] = []
         missing = size
-        while missing > 0 and (part := req.env["wsgi.input"].read(missing)):
-            parts.append(part)
-            missing -= len(part)
+        try:
+            while missing > 0 and (part := req.env["wsgi.input"].read(missing)):
+                parts.append(part)
+                missing -= len(part)
+        except TimeoutError:
+            raise falcon.HTTPError(falcon.HTTP_REQUEST_TIMEOUT, description="the body did not arrive in time") from None
+        except Exception as error:  # every server has its own errors for what it reads, and none is ours
+            raise Invalid("the body cannot be read: it stops early or its chunks are malformed") from error
         body = b"".join(parts)
         if len(body) > self._limit:
             raise self._too_large()

@@ -12,6 +12,7 @@ from typing import Any
 import falcon
 import pytest
 import structlog
+from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from certctl_adapters.memory import MemoryStore
 from certctl_core.errors import TooMany, UpstreamUnavailable
@@ -208,6 +209,37 @@ def test_a_body_that_ends_early_is_refused(narrow: Api) -> None:
     environ = falcon.testing.create_environ("/api/v1/teams", method="POST")
     environ |= {"wsgi.input": io.BytesIO(b"{"), "CONTENT_LENGTH": "50"}
     assert answered(narrow, environ).status_code == 400
+
+
+class Breaks(io.RawIOBase):
+    """A body that goes wrong on the way."""
+
+    def __init__(self, reason: Exception) -> None:
+        self._reason = reason
+
+    def read(self, size: int = -1) -> bytes:
+        raise self._reason
+
+
+@pytest.mark.parametrize("headers", [{"CONTENT_LENGTH": "50"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        (TimeoutError("timed out"), 408),
+        (ConnectionResetError(), 400),
+        (InvalidChunkSize(b"zz"), 400),
+        (NoMoreData(), 400),
+    ],
+)
+def test_a_body_that_stalls_or_breaks_is_the_senders_fault(
+    narrow: Api, headers: dict[str, str], reason: Exception, status: int
+) -> None:
+    environ = falcon.testing.create_environ("/api/v1/teams", method="POST")
+    environ |= {"wsgi.input": Breaks(reason), **headers}
+    result = answered(narrow, environ)
+    assert result.status_code == status
+    assert result.headers["content-type"] == "application/problem+json"
+    assert result.json["hint"]
 
 
 def test_a_content_length_that_is_no_number_is_refused(narrow: Api) -> None:

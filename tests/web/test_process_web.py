@@ -1,5 +1,6 @@
 """The web process: one TLS listener that stalled clients do not slow, that follows its certificate, and that drains."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -40,6 +41,7 @@ from certctl_web.settings import Lifecycle, Log, Settings, Web
 from certctl_web.tls import ServerContext, own_pair
 
 data_dir, listener = Path(sys.argv[1]), int(sys.argv[2])
+web.BODY_LIMIT = 1.0
 
 def application(environ, start_response):
     path, body = environ["PATH_INFO"], b"hello"
@@ -50,7 +52,10 @@ def application(environ, start_response):
     if path == "/scheme":
         body = environ["wsgi.url_scheme"].encode()
     if path == "/body":
-        body = str(len(environ["wsgi.input"].read())).encode()
+        try:
+            body = str(len(environ["wsgi.input"].read())).encode()
+        except TimeoutError:
+            body = b"too slow"
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
@@ -157,6 +162,35 @@ def test_clients_that_hang_up_or_speak_no_tls_leave_no_noise(server: WebProcess)
     assert server.get("/") == (200, b"hello")
     server.stop()
     assert server.log.read_text() == ""
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_drips_is_given_up(server: WebProcess, chunked: bool) -> None:
+    """Each byte comes in time, the whole does not."""
+    connection = server.connect()
+    connection.putrequest("POST", "/body")
+    connection.putheader(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", "1000")))
+    connection.endheaders()
+    began = time.monotonic()
+    connection.sock.settimeout(0.1)
+    with pytest.raises(TimeoutError):  # nothing is answered to half a body
+        connection.sock.recv(1)
+    connection.sock.settimeout(PATIENCE)
+    stop = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.wait(0.1):
+                connection.sock.sendall(b"1\r\nx\r\n" if chunked else b"x")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, b"too slow")
+    assert 0.9 < time.monotonic() - began < 5
+    stop.set()
+    dripping.join(PATIENCE)
+    connection.close()
 
 
 def test_a_changed_certificate_is_served_without_a_restart(server: WebProcess, authority: Authority) -> None:
