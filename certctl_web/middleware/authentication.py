@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 import falcon
 from attrs import evolve
 
-from certctl_core.errors import Forbidden, Gone, NotAuthenticated
+from certctl_core.errors import Forbidden, NotAuthenticated
 from certctl_core.models.access import Principal, Role
-from certctl_core.usecases import access
 from certctl_web.access import EVERYBODY_IS_ADMIN, STRANGER, Keyring
 from certctl_web.middleware import facts
-from certctl_web.middleware.rate_limit import BEARER, RateLimit
+from certctl_web.middleware.rate_limit import RateLimit, bearer
 from certctl_web.operation import Row
 
 Find = Callable[[object, str], Row | None]
@@ -42,14 +41,9 @@ class Authentication:
         if self._keyring is None:
             return evolve(EVERYBODY_IS_ADMIN, request_id=known.request_id)
         presented = _presented(req)
-        try:
-            caller = self._keyring.who(presented, known.request_id)
-        except (NotAuthenticated, Gone):
-            if self._limit is not None:
-                self._limit.rejected(known.client)
-            raise
+        caller = self._keyring.who(presented, known.request_id)
         if self._limit is not None:
-            self._limit.accepted(access.digest(presented), caller)
+            self._limit.accepted(known.client, presented, caller)
         return caller
 
 
@@ -63,10 +57,9 @@ def _presented(req: falcon.Request) -> str:
     header = req.get_header("Authorization")
     if not header:
         raise NotAuthenticated("Authorization header required", hint="Send the header Authorization: Bearer <API key>.")
-    scheme, _, key = header.partition(" ")
-    if scheme != BEARER.strip() or not key.strip():
+    if not (presented := bearer(req)):
         raise NotAuthenticated("Invalid Authorization header format, expected: Bearer <token>")
-    return key.strip()
+    return presented
 
 
 def _authorise(operation: Row, caller: Principal, params: Mapping[str, str]) -> None:

@@ -1,13 +1,15 @@
 """A token bucket for each caller.
 
 A caller is an API key once it has been seen to be valid, and a client address before: otherwise whoever invents keys
-would get a fresh bucket with each. Keys that turn out wrong are paid for by the address they came from, and when its
-bucket is empty the next unknown key is not even looked up. Agents have a budget of their own.
+would get a fresh bucket with each. An unknown key is paid for by the address it comes from, which gets that back when
+the key turns out to be valid; when the address's bucket is empty, the next unknown key is not even looked up. Agents
+have a budget of their own. An IPv6 address stands for its /64, of which one host has every address.
 
 The buckets are per process and bounded in number: the one least recently used is forgotten, and starts full when it
 comes back.
 """
 
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -27,7 +29,27 @@ MAX_BUCKETS: Final = 20_000
 UNLIMITED: Final = frozenset({"/health", "/ready"})
 """A supervisor that asks often must not be told that the server is unwell."""
 
-BEARER: Final = "Bearer "
+BEARER: Final = "Bearer"
+_IPV6_HOST: Final = 64
+
+
+def bearer(req: falcon.Request) -> str:
+    """The key in the Authorization header; empty when there is none."""
+    scheme, _, key = (req.get_header("Authorization") or "").partition(" ")
+    return key.strip() if scheme == BEARER else ""
+
+
+def network(client: str) -> str:
+    """Whom an address stands for: itself, or its /64."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), _IPV6_HOST), strict=False))
 
 
 @define
@@ -56,28 +78,18 @@ class RateLimit:
         known = facts.of(req)
         if req.path in UNLIMITED or req.method == "OPTIONS":
             return
-        header = req.get_header("Authorization") or ""
-        key = access.digest(header.removeprefix(BEARER)) if header.startswith(BEARER) else ""
-        if key and key in self._buckets:
-            self._take(key)
-        elif key:
-            self._must_have(known.client)
-        else:
-            self._take(known.client)
+        presented = bearer(req)
+        key = access.digest(presented) if presented else ""
+        self._take(key if key in self._buckets else network(known.client))
 
-    def accepted(self, key_hash: str, caller: Principal) -> None:
+    def accepted(self, client: str, presented: str, caller: Principal) -> None:
         """The key is valid: from now on it has a bucket of its own."""
-        if key_hash not in self._buckets:
-            self._bucket(key_hash, self._agents if caller.role is Role.AGENT else self._people).tokens -= 1
-
-    def rejected(self, client: str) -> None:
-        """The key was wrong: the address pays."""
-        self._bucket(client, self._people).tokens -= 1
+        key = access.digest(presented)
+        if key not in self._buckets:
+            self._bucket(network(client), self._people).tokens += 1
+            self._bucket(key, self._agents if caller.role is Role.AGENT else self._people).tokens -= 1
 
     def _take(self, name: str) -> None:
-        self._must_have(name).tokens -= 1
-
-    def _must_have(self, name: str) -> _Bucket:
         bucket = self._bucket(name, self._people)
         if bucket.wait() > 0:
             raise TooMany(
@@ -85,7 +97,7 @@ class RateLimit:
                 retry_after=max(1, math.ceil(bucket.wait())),
                 hint=f"At most {bucket.rate.per_second:g} requests a second, {bucket.rate.burst} at once.",
             )
-        return bucket
+        bucket.tokens -= 1
 
     def _bucket(self, name: str, rate: Rate) -> _Bucket:
         now = self._clock()

@@ -286,6 +286,33 @@ def test_inventing_keys_does_not_give_fresh_buckets(limited: Api) -> None:
     assert limited.get("/api/v1/teams", by=Role.VIEWER).status == 429, "an unknown key is not looked up any more"
 
 
+@pytest.mark.parametrize("path", ["/api/v1/agents/join", "/login"])
+def test_an_invented_key_does_not_open_what_needs_none_without_limit(limited: Api, path: str) -> None:
+    """Join tokens and log-ins are guessed against the address's bucket, whatever header comes with them."""
+    sent = {"token": "cjt_guess", "name": "a", "hostname": "a"}
+    statuses = [limited.post(path, sent, by=f"cck_{number}").status for number in range(6)]
+    assert set(statuses[:3]) <= {401, 403}
+    assert statuses[3:] == [429] * 3
+
+
+def test_blanks_before_a_key_make_no_other_caller_of_it(limited: Api) -> None:
+    sent = {"Authorization": f"Bearer   {KEYS[Role.VIEWER]}"}
+    statuses = [limited.get("/api/v1/teams", by=None, headers=sent).status for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+
+
+def test_a_network_of_one_ipv6_host_is_one_address(limited: Api) -> None:
+    """Whoever has one address there has 2 to the 64 of them."""
+
+    def ask(address: str) -> int:
+        environ = falcon.testing.create_environ("/api/v1/version", remote_addr=address)
+        return answered(limited, environ).status_code
+
+    assert [ask(f"2001:db8:0:1::{number}") for number in range(5)] == [200, 200, 200, 429, 429]
+    assert ask("2001:db8:0:2::1") == 200
+    assert [ask("192.0.2.1"), ask("::ffff:192.0.2.1"), ask("192.0.2.1"), ask("::ffff:192.0.2.1")] == [200] * 3 + [429]
+
+
 def test_a_key_that_has_proved_itself_is_not_punished_for_its_neighbours(limited: Api) -> None:
     assert limited.get("/api/v1/teams", by=Role.ADMIN).status == 200
     for number in range(6):
