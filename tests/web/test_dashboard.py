@@ -12,7 +12,7 @@ from certctl_core.models.access import Role
 from certctl_core.models.certificates import CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType
 from certctl_core.ports.store import Query, Where
-from certctl_web.dashboard.guard import SECURITY_HEADERS
+from certctl_web.dashboard.answers import SECURITY_HEADERS
 from certctl_web.options import Options
 from tests.web import company
 from tests.web.browser import FROM_HERE, Browser, View, open_browser

@@ -9,7 +9,9 @@ from certctl_core.models.access import SYSTEM, Principal, Role
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.usecases import access, agents
 from certctl_core.usecases.agents import RegisterAgent
-from certctl_web.dashboard.guard import FORM_COOKIE, NOTICE_COOKIE, SESSION_COOKIE, Notice, own_path
+from certctl_web.dashboard.answers import NOTICE_COOKIE, Notice
+from certctl_web.dashboard.forms import FORM_COOKIE, own_path
+from certctl_web.dashboard.guard import SESSION_COOKIE
 from certctl_web.options import Options
 from tests.web import company
 from tests.web.api import GIVEN, KEYS
@@ -130,6 +132,8 @@ def test_signing_out_needs_our_form(browser: Browser) -> None:
         "evil",
         "",
         "/\t/evil.example",
+        "//[",
+        "/ü",
     ],
 )
 def test_the_wanted_page_never_leads_out_of_here(wanted: str) -> None:
