@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from demo.processes import Failure, ancestors, is_running
 from demo.show import Held, Show
-from demo.stage import Stage
+from demo.stage import READY_WITHIN, Stage
 from demo.steps import STEPS
 
 
@@ -28,7 +28,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     show = Show()
-    stage = Stage(home, show)
+    stage = Stage(home, show, options.ready_within)
     try:
         held = _play(stage)
         show.table()
@@ -56,6 +56,13 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
     parser.add_argument("--check", action="store_true", help="run unattended: exit 0 only if every step held")
     parser.add_argument("--data", metavar="DIR", help="keep everything in DIR (default: a temporary folder)")
+    parser.add_argument(
+        "--ready-within",
+        metavar="SECONDS",
+        type=float,
+        default=READY_WITHIN,
+        help="how long the first start may take (default: %(default)g); more on a machine that is busy with other things",
+    )
     return parser.parse_args()
 
 

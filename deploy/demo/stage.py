@@ -13,6 +13,9 @@ from demo.rest import Api
 from demo.servers import Site, WebServer, choose
 from demo.show import Show
 
+READY_WITHIN: Final = 5.0
+"""Seconds that a first start may take, database and all."""
+
 ADMIN_KEY: Final = re.compile(r"\bcck_[A-Za-z0-9_-]{43}\b")
 
 FAST: Final = {
@@ -33,6 +36,7 @@ class Stage:
 
     home: Path
     show: Show
+    ready_within: float = READY_WITHIN
     port: int = field(factory=free_port)
     key: str = ""
     agent_id: str = ""

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+READY_WITHIN = 20
+"""More than the demo grants itself: how busy the machine is that runs the tests says nothing about the program."""
+
 DEMO = ROOT / "deploy" / "demo"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -32,7 +35,7 @@ def run_demo(home: Path, *, path: str | None = None, user: str | None = None) ->
     """What the demo printed; fails unless every step held and nothing was left running."""
     environment = {**os.environ, "PATH": path or os.environ["PATH"], "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     ended = subprocess.run(
-        [sys.executable, str(DEMO), "--check", "--data", str(home / "data")],
+        [sys.executable, str(DEMO), "--check", "--data", str(home / "data"), "--ready-within", str(READY_WITHIN)],
         env=environment,
         user=user,
         group=pwd.getpwnam(user).pw_gid if user else None,
