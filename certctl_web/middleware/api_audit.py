@@ -1,8 +1,9 @@
 """The record of API calls: who, what, with which outcome. Written in batches, off the request path.
 
 A request puts a row into a bounded queue and goes on; one thread of the process (a greenlet under gevent) writes what
-has come together every second and at shutdown. When the database does not take it, the rows wait; when the queue is
-full the oldest are dropped, and the log says how many.
+has come together every second and at shutdown. While the database is away the rows wait; when the queue is full the
+oldest are dropped, and the log says how many. A row that the database will never take does not stand in the way of the
+others: it goes to the log instead.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from typing import Final
 import falcon
 import structlog
 
+from certctl_core.errors import Invalid
 from certctl_core.ports import Ports
 from certctl_core.ports.store import ApiCall
 from certctl_web.middleware import facts
@@ -83,6 +85,11 @@ class CallRecorder:
         try:
             with self._ports.work() as work:
                 work.calls.add(batch)
+        except Invalid as error:
+            if len(batch) > 1:
+                each = [self._written([call]) for call in batch]
+                return all(each)
+            _log.error("api call cannot be recorded", call=repr(batch[0]), error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, requests go on
             with self._lock:
                 self._waiting.extendleft(reversed(batch))
@@ -114,7 +121,7 @@ class ApiAudit:
                 at=self._ports.clock.now(),
                 actor=caller.name,
                 method=req.method,
-                path=req.path,
+                path=facts.path_of(req),
                 status=resp.status_code,
                 took=timedelta(seconds=time.monotonic() - known.started),
                 request_id=known.request_id,

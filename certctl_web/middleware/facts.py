@@ -1,13 +1,17 @@
 """What the middleware learns of a request, for whoever comes after it."""
 
 import time
-from typing import cast
+import urllib.parse
+from typing import Final, cast
 
 import falcon
 from attrs import define, field
 
 from certctl_core.models.access import Principal
 from certctl_web.operation import Row
+
+LONGEST_PATH: Final = 2000
+_AS_THEY_ARE: Final = "/:@!$&'()*+,;=~"
 
 
 @define
@@ -27,6 +31,12 @@ class Facts:
 def of(req: falcon.Request) -> Facts:
     """The facts of this request."""
     return cast(Facts, req.context.facts)
+
+
+def path_of(req: falcon.Request) -> str:
+    """The path as logs and records can hold it: a terminal would obey some characters, and PostgreSQL takes no NUL, so
+    that what is more than letters and signs stays percent-encoded."""
+    return urllib.parse.quote(req.path[:LONGEST_PATH], safe=_AS_THEY_ARE)
 
 
 def begin(req: falcon.Request, facts: Facts) -> None:

@@ -19,7 +19,7 @@ class RequestLog:
         status = resp.status_code
         line: dict[str, Any] = {
             "method": req.method,
-            "path": req.path,
+            "path": facts.path_of(req),
             "status": status,
             "duration_ms": round((time.monotonic() - known.started) * 1000, 1),
             "client": known.client,

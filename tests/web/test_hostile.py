@@ -8,6 +8,8 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from certctl_core.models.access import Role
+from certctl_core.ports.store import Query, Where
 from certctl_web.operations import TABLE
 from tests.web.api import EVERY_STORE, Api
 from tests.web.test_table import BODIES
@@ -71,3 +73,16 @@ def test_no_query_breaks_the_server(fleet: Api) -> None:
 @pytest.mark.parametrize("query", ["%ff", "a=%00", "=&=&", "&".join(["page=1"] * 200), "page=1;per_page=2"])
 def test_a_broken_query_is_refused_or_read(api: Api, query: str) -> None:
     assert api.get(f"/api/v1/teams?{query}").status in (200, 400)
+
+
+def test_no_path_keeps_the_record_of_calls_from_being_written(api: Api) -> None:
+    """Whoever holds any key at all could blind it otherwise."""
+    for path in ("/api/v1/teams/%00", "/api/v1/teams/%ff%fe", "/api/v1/teams/%ED%A0%80", "/api/v1/teams"):
+        api.get(path, by=Role.VIEWER)
+    api.app.close()
+    with api.ports.work() as work:
+        calls = work.calls.page(Query((Where("resource_type", "api"),), sort="timestamp", limit=10)).items
+    paths = [call.details["path"] for call in calls]
+    assert paths[0] == "/api/v1/teams/%00"
+    assert paths[-1] == "/api/v1/teams"
+    assert len(paths) == 4

@@ -15,7 +15,7 @@ import structlog
 from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from certctl_adapters.memory import MemoryStore
-from certctl_core.errors import TooMany, UpstreamUnavailable
+from certctl_core.errors import Invalid, TooMany, UpstreamUnavailable
 from certctl_core.models.access import Role
 from certctl_core.ports.store import ApiCall, Query, Where
 from certctl_web.middleware import api_audit, rate_limit
@@ -60,6 +60,14 @@ def test_one_line_is_logged_for_each_request_and_never_the_query(api: Api) -> No
     assert "page=2" not in str(line)
     assert KEYS[Role.VIEWER] not in str(line)
     assert reply.status == 200
+
+
+def test_a_path_writes_nothing_to_a_terminal(api: Api) -> None:
+    with structlog.testing.capture_logs() as lines:
+        api.get("/api/v1/teams/%1B[2J%00%0a%C2%9B%E2%80%AE" + "x" * 5000)
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert line["path"].startswith("/api/v1/teams/%1B%5B2J%00%0A%C2%9B%E2%80%AExxx")
+    assert len(line["path"]) < 2100
 
 
 def test_polls_are_logged_quietly(api: Api) -> None:
@@ -454,6 +462,7 @@ class Recorded:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.is_away = False
+        self.takes_not = ""
 
     @contextmanager
     def work(self) -> Iterator[Any]:
@@ -466,6 +475,8 @@ class Recorded:
         return self
 
     def add(self, calls: list[ApiCall]) -> None:
+        if self.takes_not in [call.request_id for call in calls]:
+            raise Invalid("the database cannot hold this value")
         self.batches.append([call.request_id for call in calls])
 
 
@@ -489,6 +500,19 @@ def test_calls_wait_while_the_database_is_away(recording: tuple[Recorded, CallRe
     recorder.add(a_call(3))
     recorder.flush()
     assert store.batches == [["1", "2", "3"]]
+
+
+def test_a_call_that_can_never_be_written_holds_up_no_other(recording: tuple[Recorded, CallRecorder]) -> None:
+    store, recorder = recording
+    store.takes_not = "2"
+    for number in (1, 2, 3):
+        recorder.add(a_call(number))
+    with structlog.testing.capture_logs() as lines:
+        recorder.flush()
+        recorder.add(a_call(4))
+        recorder.flush()
+    assert store.batches == [["1"], ["3"], ["4"]]
+    assert ["path='/2'" in line["call"] for line in lines] == [True]
 
 
 def test_a_full_queue_drops_the_oldest_and_says_so(
