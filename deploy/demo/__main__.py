@@ -61,7 +61,7 @@ def _options() -> argparse.Namespace:
         metavar="SECONDS",
         type=float,
         default=READY_WITHIN,
-        help="how long the first start may take (default: %(default)g); more on a machine that is busy with other things",
+        help="how long the first start may take (default: %(default)g); give a busy machine more",
     )
     return parser.parse_args()
 
