@@ -12,13 +12,13 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import Refused
+from certctl_core.errors import Conflict, Refused
 from certctl_core.ids import AgentId, CertificateId
 from certctl_core.lifecycle import certificate as certificate_life
 from certctl_core.lifecycle import job as life
 from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
 from certctl_core.models.access import SYSTEM, Actor, Principal
-from certctl_core.models.certificates import ManagedCertificate
+from certctl_core.models.certificates import CertificateStatus, ManagedCertificate
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
 from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import retry as retry_policy
@@ -66,15 +66,49 @@ def cancel(ports: Ports, caller: Principal, job_id: str) -> Job:
 
 
 def retry(ports: Ports, caller: Principal, job_id: str) -> Job:
-    """The operator says now, so it is now: no waiting for the back-off."""
+    """The operator says now, so it is now: no waiting for the back-off.
+
+    Raises `IllegalTransition` for a job that has not failed and `Conflict` for one whose place another has taken, or
+    whose certificate is revoked or archived.
+    """
     now = ports.clock.now()
     with ports.work() as work:
         held = lock(work, job_id)
-        job = work.jobs.save(life.retry(held.job, now))
-        if job.type in ISSUING and CERTIFICATE.allows(held.certificate.status, CertificateEvent.RENEW):
-            work.certificates.save(certificate_life.step(held.certificate, CertificateEvent.RENEW, now))
+        job = life.retry(held.job, now)
+        _must_be_the_last(work, job)
+        if job.type in ISSUING:
+            if held.certificate.status is not CertificateStatus.RENEWAL_IN_PROGRESS:
+                work.certificates.save(certificate_life.step(held.certificate, CertificateEvent.RENEW, now))
+        else:
+            job = _of_the_newest_version(work, held.certificate, job)
+        job = work.jobs.save(job)
         audit.record(work, caller, now, "job_retried", "job", job.id, old_status=held.job.status.value)
     return job
+
+
+def _must_be_the_last(work: Work, job: Job) -> None:
+    """Raises `Conflict` when a newer job does what this one was to do. Two of them cannot be open at once: the one that
+    came back second would be refused again and again, and with it whatever else a sweep has before it."""
+    where = (
+        Where("certificate_id", job.certificate_id),
+        Where("type", ISSUING if job.type in ISSUING else (job.type,), Is.ONE_OF),
+        Where("agent_id", job.agent_id) if job.type in ISSUING else Where("target_id", job.target_id),
+        Where("created_at", job.created_at, Is.AFTER),
+    )
+    newer = work.jobs.page(Query(where, descending=True, limit=1, count=False)).items
+    if newer:
+        raise Conflict(
+            f"cannot retry job {job.id}: job {newer[0].id} has taken its place",
+            hint="Retry that one if it has failed; or renew or deploy the certificate again.",
+        )
+
+
+def _of_the_newest_version(work: Work, certificate: ManagedCertificate, job: Job) -> Job:
+    """What an agent picks up is the newest version of its key; the job has to say the same."""
+    if certificate.status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED):
+        raise Conflict(f"cannot retry job {job.id}: certificate {certificate.id} is {certificate.status.value}")
+    newest = work.versions.latest(certificate.id, job.agent_id)
+    return job if newest is None else evolve(job, version_id=newest.id)
 
 
 def approve(ports: Ports, caller: Principal, job_id: str) -> Job:
@@ -140,6 +174,8 @@ def _next_attempt(work: Work, held: Locked, now: datetime) -> datetime | None:
     job = held.job
     if job.attempts >= job.max_attempts:
         return None
+    if job.agent_id is not None and work.agents.get(job.agent_id).retired_at is not None:
+        return None  # It was opened while its agent was being retired.
     interval = DEPLOYMENT_RETRY
     if job.type in ISSUING:
         interval = work.renewal_policies.get(held.certificate.renewal_policy_id).retry_interval
