@@ -295,7 +295,8 @@ JOBS: Final = Kind(
         Reference("version_id", "certificate_versions"),
     ),
     filters=_names(
-        "id type status certificate_id target_id agent_id requested_by scheduled_at completed_at created_at updated_at"
+        "id type status certificate_id target_id agent_id requested_by scheduled_at next_attempt_at completed_at"
+        " created_at updated_at"
     ),
     sorts=_sorts("created_at", "updated_at", "scheduled_at"),
 )

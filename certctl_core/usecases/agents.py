@@ -1,6 +1,7 @@
 """Agents: joining with a single-use token, heartbeats, retirement."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from attrs import evolve, frozen
@@ -11,13 +12,15 @@ from certctl_core.lifecycle import agent as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.models.access import Actor, Principal, Role, SystemActor
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, JoinToken
-from certctl_core.models.jobs import OPEN_JOB
+from certctl_core.models.certificates import ManagedCertificate
+from certctl_core.models.jobs import OPEN_JOB, Job, JobStatus
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Page, Query, Where, Work
-from certctl_core.usecases import access, audit
+from certctl_core.usecases import access, audit, jobs
 
 MAX_TOKEN_LIFE: Final = timedelta(days=7)
 _BATCH: Final = 500
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @frozen(kw_only=True)
@@ -188,46 +191,85 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
         raise Invalid.field("reason", "a forced retirement needs a reason")
     now = ports.clock.now()
     with ports.work() as work:
-        agent = work.agents.lock(agent_id)
+        agent = work.agents.get(agent_id)
+        if agent.retired_at is None:
+            _counts(work, agent, force=force)
+            certificates = _lock_certificates_with_jobs(work, agent.id)
+            agent = work.agents.lock(agent_id)
         if agent.retired_at is not None:
             return Retired(agent, already=True, cascade=False, counts=AgentCounts())
-        counts = work.agents.counts(agent.id)
-        if counts.any and not force:
-            raise InUse(
-                f"agent {agent.id} still has {counts.active_targets} targets, "
-                f"{counts.active_certificates} certificates and {counts.pending_jobs} jobs",
-                counts={
-                    "active_targets": counts.active_targets,
-                    "active_certificates": counts.active_certificates,
-                    "pending_jobs": counts.pending_jobs,
-                },
-                hint="Move them to another agent, or retire with force=true and a reason.",
-            )
+        counts = _counts(work, agent, force=force)
         retired = work.agents.save(life.retire(agent, now, reason))
         work.api_keys.revoke_of_agent(agent.id, now)
         audit.record(work, caller, now, "agent_retired", "agent", agent.id, reason=reason)
+        _retire_targets(work, agent, now, reason)
+        for certificate in certificates:
+            _end_jobs(work, certificate, agent, now, reason)
+        for certificate in _lock_certificates_with_jobs(work, agent.id):  # Opened while we waited for the agent.
+            _end_jobs(work, certificate, agent, now, reason)
         if counts.any:
-            _cascade(work, caller, now, agent, reason, counts)
+            audit.record(
+                work,
+                caller,
+                now,
+                "agent_retirement_cascaded",
+                "agent",
+                agent.id,
+                reason=reason,
+                targets=counts.active_targets,
+                jobs=counts.pending_jobs,
+            )
     return Retired(retired, already=False, cascade=counts.any, counts=counts)
 
 
-def _cascade(work: Work, caller: Principal, now: datetime, agent: Agent, reason: str, counts: AgentCounts) -> None:
+def _counts(work: Work, agent: Agent, *, force: bool) -> AgentCounts:
+    """What depends on the agent. Raises `InUse` when something does, unless forced."""
+    counts = work.agents.counts(agent.id)
+    if counts.any and not force:
+        raise InUse(
+            f"agent {agent.id} still has {counts.active_targets} targets, "
+            f"{counts.active_certificates} certificates and {counts.pending_jobs} jobs",
+            counts={
+                "active_targets": counts.active_targets,
+                "active_certificates": counts.active_certificates,
+                "pending_jobs": counts.pending_jobs,
+            },
+            hint="Move them to another agent, or retire with force=true and a reason.",
+        )
+    return counts
+
+
+def _lock_certificates_with_jobs(work: Work, agent_id: AgentId) -> list[ManagedCertificate]:
+    """Certificates of which the agent has jobs that are open or will try again. They are locked before any of their
+    jobs, as everywhere, and in the order of their ids, so that two retirements do not wait for one another."""
+    mine = Where("agent_id", agent_id)
+    wanted = (
+        (mine, Where("status", OPEN_JOB, Is.ONE_OF)),
+        (mine, Where("status", JobStatus.FAILED), Where("next_attempt_at", _EVER, Is.AFTER)),
+    )
+    identities = {job.certificate_id for where in wanted for job in _all_jobs(work, where)}
+    return [work.certificates.lock(identity) for identity in sorted(identities)]
+
+
+def _all_jobs(work: Work, where: tuple[Where, ...]) -> Iterator[Job]:
+    query: Query | None = Query(where, limit=_BATCH, count=False)
+    while query is not None:
+        page = work.jobs.page(query)
+        yield from page.items
+        query = evolve(query, after=(page.items[-1].created_at, page.items[-1].id)) if page.more else None
+
+
+def _retire_targets(work: Work, agent: Agent, now: datetime, reason: str) -> None:
     mine = Where("agent_id", agent.id)
     while targets := work.targets.page(Query((mine, Where("retired_at", None)), limit=_BATCH, count=False)).items:
         for target in targets:
             work.targets.save(evolve(target, retired_at=now, retired_reason=reason, enabled=False, updated_at=now))
-    open_jobs = Where("status", OPEN_JOB, Is.ONE_OF)
-    while jobs := work.jobs.page(Query((mine, open_jobs), limit=_BATCH, count=False)).items:
-        for job in jobs:
-            work.jobs.save(job_life.cancel(job, now, f"agent {agent.id} was retired: {reason}"))
-    audit.record(
-        work,
-        caller,
-        now,
-        "agent_retirement_cascaded",
-        "agent",
-        agent.id,
-        reason=reason,
-        targets=counts.active_targets,
-        jobs=counts.pending_jobs,
-    )
+
+
+def _end_jobs(work: Work, certificate: ManagedCertificate, agent: Agent, now: datetime, reason: str) -> None:
+    """Cancel the agent's jobs of a certificate that the caller holds, which is Failed if nobody else renews it."""
+    why = f"agent {agent.id} was retired: {reason}"
+    for job in work.jobs.open_of(certificate.id):
+        if job.agent_id == agent.id:
+            work.jobs.save(job_life.cancel(job, now, why))
+    jobs.abandon_if_idle(work, certificate, now, why)

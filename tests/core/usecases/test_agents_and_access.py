@@ -7,8 +7,9 @@ import pytest
 from certctl_core.errors import Duplicate, Forbidden, Gone, InUse, Invalid, NotAuthenticated
 from certctl_core.models.access import SYSTEM, Role
 from certctl_core.models.agents import AgentStatus
+from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
-from certctl_core.usecases import access, agents, renewal
+from certctl_core.usecases import access, agents, deployment, jobs, renewal
 from certctl_core.usecases.agents import Heartbeat, RegisterAgent
 from tests.core.usecases.world import ADMIN, World, as_agent
 
@@ -133,3 +134,29 @@ def test_a_session_ends_with_log_out_with_time_and_with_its_key(world: World) ->
     assert access.session(world.ports, two.cookie) is None
     world.clock.advance(access.SESSION_LIFE)
     assert access.session(world.ports, three.cookie) is None
+
+
+def test_a_certificate_whose_last_key_holder_is_retired_is_failed_and_looked_at_again(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.renew(world.ports, ADMIN, certificate.id)
+
+    agents.retire(world.ports, ADMIN, agent.id, force=True, reason="rack removed")
+
+    failed = world.now_is(certificate)
+    assert failed.status is CertificateStatus.FAILED
+    assert "rack removed" in failed.status_reason
+    assert failed.renew_at is not None
+
+
+def test_jobs_of_a_retired_agent_that_would_try_again_end_too(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    (job,) = renewal.renew(world.ports, ADMIN, certificate.id)
+    deployment.report(world.ports, as_agent(agent), agent.id, job.id, JobStatus.FAILED, "disk full")
+
+    agents.retire(world.ports, ADMIN, agent.id, force=True, reason="rack removed")
+
+    world.clock.advance(timedelta(days=2))
+    assert jobs.retry_due(world.ports) == 0
+    assert world.now_is(certificate).status is CertificateStatus.FAILED
