@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, evolve, field, frozen
 
@@ -24,10 +24,14 @@ from certctl_core.lifecycle.certificate import CertificateEvent
 from certctl_core.models.access import Principal
 from certctl_core.models.catalog import ConfiguredTarget
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, Deployment, ManagedCertificate
+from certctl_core.models.jobs import JobType
 from certctl_core.pki import names
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
 from certctl_core.usecases import audit
+
+_WAITING: Final = (CertificateStatus.PENDING, CertificateStatus.EXPIRING, CertificateStatus.EXPIRED)
+"""Statuses in which a certificate that may be renewed by itself is overdue."""
 
 
 @frozen(kw_only=True)
@@ -105,8 +109,9 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
 
 
 def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCertificate) -> ManagedCertificate:
-    """Change what is given. New names, issuers and targets take effect with the next renewal; a certificate that has
-    not been issued and gets its first target is due at once. Raises `Conflict` for an archived certificate."""
+    """Change what is given. New names, issuers and targets take effect with the next renewal; a certificate that waits
+    for somebody to renew it, and gets a target or a policy that may, is due at once. What was still to be deployed to a
+    target that it loses is not. Raises `Conflict` for an archived certificate."""
     now = ports.clock.now()
     changes = {name: value for name, value in asdict(asked, recurse=False).items() if value is not None}
     with ports.work() as work:
@@ -116,9 +121,11 @@ def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCe
         after = evolve(before, **changes, updated_at=now)
         _must_be_sound(after)
         policy = work.renewal_policies.find(after.renewal_policy_id)
-        never_issued = after.status is CertificateStatus.PENDING
-        if never_issued and after.target_ids and policy is not None and policy.auto_renew:
+        if after.status in _WAITING and after.target_ids and policy is not None and policy.auto_renew:
             after = evolve(after, renew_at=now)
+        for job in work.jobs.open_of(after.id):
+            if job.type is JobType.DEPLOYMENT and job.target_id not in after.target_ids:
+                work.jobs.save(job_life.cancel(job, now, "the target was taken from the certificate"))
         after = work.certificates.save(after)
         audit.record(work, caller, now, "certificate_updated", "certificate", after.id, changed=_changed(before, after))
     return after

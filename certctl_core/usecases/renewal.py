@@ -22,6 +22,9 @@ from certctl_core.ports.store import Work
 from certctl_core.usecases import audit
 
 BATCH: Final = 200
+LOOK_AGAIN: Final = timedelta(days=1)
+"""How soon a certificate that is due, and that nobody may renew by itself, is looked at again."""
+
 BREAKER_LIMIT: Final = 5
 BREAKER_WINDOW: Final = timedelta(days=1)
 
@@ -88,12 +91,12 @@ def sweep(ports: Ports) -> int:
 
 
 def _consider(work: Work, certificate: ManagedCertificate, now: datetime) -> None:
+    if not CERTIFICATE.allows(certificate.status, CertificateEvent.RENEW):
+        work.certificates.save(evolve(certificate, renew_at=None, updated_at=now))
+        return
     policy = work.renewal_policies.get(certificate.renewal_policy_id)
     if not policy.auto_renew:
         _mark_expiring(work, certificate, now)
-        return
-    if not CERTIFICATE.allows(certificate.status, CertificateEvent.RENEW):
-        work.certificates.save(evolve(certificate, renew_at=None, updated_at=now))
         return
     holders = key_holders(work, certificate)
     if not holders:
@@ -107,9 +110,10 @@ def _consider(work: Work, certificate: ManagedCertificate, now: datetime) -> Non
 
 
 def _mark_expiring(work: Work, certificate: ManagedCertificate, now: datetime) -> None:
-    """Nobody renews it by itself: it shows as Expiring, and the sweep is done with it."""
-    seen = evolve(certificate, renew_at=None, updated_at=now)
-    if CERTIFICATE.allows(seen.status, CertificateEvent.APPROACH_EXPIRY):
+    """Nobody renews it by itself: it shows as Expiring. Its policy or its targets may change without it being touched,
+    so it is looked at again."""
+    seen = evolve(certificate, renew_at=now + LOOK_AGAIN)
+    if seen.status is CertificateStatus.ACTIVE:
         seen = life.step(seen, CertificateEvent.APPROACH_EXPIRY, now)
     work.certificates.save(seen)
 

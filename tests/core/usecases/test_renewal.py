@@ -119,3 +119,51 @@ def test_a_certificate_that_is_issued_over_and_over_is_paused_with_a_reason(worl
     assert "paused" in paused.status_reason
     assert world.jobs(JobStatus.AWAITING_CSR) == []
     assert renewal.sweep(world.ports) == 0
+
+
+def test_a_certificate_that_nobody_could_renew_is_looked_at_again(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    certificate = world.certificate(target)
+    world.issued(certificate, agent)
+    with world.ports.work() as work:
+        disabled = work.targets.save(evolve(work.targets.get(target.id), enabled=False))
+    world.clock.advance(timedelta(days=70))
+    renewal.sweep(world.ports)
+    assert world.now_is(certificate).status is CertificateStatus.EXPIRING
+
+    with world.ports.work() as work:
+        work.targets.save(evolve(disabled, enabled=True))
+    world.clock.advance(timedelta(days=1))
+    renewal.sweep(world.ports)
+    assert world.now_is(certificate).status is CertificateStatus.RENEWAL_IN_PROGRESS
+
+
+def test_a_policy_that_renews_again_takes_its_certificates_up_again(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.issued(certificate, agent)
+    with world.ports.work() as work:
+        by_hand = work.renewal_policies.save(evolve(work.renewal_policies.get("rp-test"), auto_renew=False))
+    world.clock.advance(timedelta(days=70))
+    renewal.sweep(world.ports)
+    with world.ports.work() as work:
+        work.renewal_policies.save(evolve(by_hand, auto_renew=True))
+
+    world.clock.advance(timedelta(days=1))
+    renewal.sweep(world.ports)
+    assert world.now_is(certificate).status is CertificateStatus.RENEWAL_IN_PROGRESS
+
+
+def test_a_target_given_to_an_expiring_certificate_makes_it_due(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    certificate = world.certificate(target)
+    world.issued(certificate, agent)
+    certificates.update(world.ports, ADMIN, certificate.id, certificates.UpdateCertificate(target_ids=()))
+    world.clock.advance(timedelta(days=70))
+    renewal.sweep(world.ports)
+
+    certificates.update(world.ports, ADMIN, certificate.id, certificates.UpdateCertificate(target_ids=(target.id,)))
+    renewal.sweep(world.ports)
+    assert world.now_is(certificate).status is CertificateStatus.RENEWAL_IN_PROGRESS
