@@ -13,11 +13,13 @@ from certctl_core.ports.store import Jobs
 
 _JOB: Final = shape_of(JOBS)
 
-# What `certctl_core.lifecycle.job.claim` does, to all of `due` at once; the store's contract compares the two. The
+# What `certctl_core.lifecycle.job.claim` does, to all of `due` at once, after `release` where a hand-out was lost; the
+# store's contract compares them. The
 # candidates are chosen in a materialized query so that the limit is kept whichever way they are joined.
 _CLAIM: Final[LiteralString] = """
     UPDATE {table} AS t
-    SET status = 'Running', attempts = t.attempts + 1, started_at = %(now)s, acknowledged_at = NULL,
+    SET status = 'Running', started_at = %(now)s, acknowledged_at = NULL,
+        attempts = t.attempts + CASE WHEN t.status = 'Running' AND t.acknowledged_at IS NULL THEN 0 ELSE 1 END,
         completed_at = NULL, lease_until = %(until)s, next_attempt_at = NULL, updated_at = %(now)s,
         revision = t.revision + 1
     FROM due WHERE t.id = due.id

@@ -17,7 +17,7 @@ from enum import Enum
 from attrs import evolve
 
 from certctl_core.lifecycle.machine import Machine, from_each
-from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job
+from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobType
 from certctl_core.models.jobs import JobStatus as S
 
 
@@ -88,10 +88,13 @@ def fail(job: Job, at: datetime, error: str, next_attempt_at: datetime | None) -
 
 
 def release(job: Job, at: datetime) -> Job:
-    """Give back a job whose lease has lapsed, so that somebody else may claim it."""
+    """Give back a job whose lease has lapsed, so that somebody else may claim it. A deployment that its agent never
+    began was no attempt: the hand-out was lost, or the agent was busy with others."""
+    was_begun = job.type is not JobType.DEPLOYMENT or job.acknowledged_at is not None
     return evolve(
         job,
         status=JOB.next(job.status, JobEvent.RELEASE),
+        attempts=job.attempts if was_begun else job.attempts - 1,
         lease_until=None,
         acknowledged_at=None,
         scheduled_at=at,

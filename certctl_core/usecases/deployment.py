@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import Conflict, Forbidden, Invalid, NotFound
+from certctl_core.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unreadable
 from certctl_core.ids import AgentId, CertificateId, JobId, TargetId, mint
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.lifecycle import job as life
@@ -161,23 +161,69 @@ def work(
             return ()
         certificates = open_work.certificates.many({job.certificate_id for job in (*asked, *claimed)})
         targets = open_work.targets.many({job.target_id for job in claimed if job.target_id})
-        for job in claimed:
+        items = [WorkItem(job, certificates[job.certificate_id], None, {}) for job in asked]
+        deployments = [
+            item
+            for job in claimed
+            if (item := _still_wanted(open_work, caller, job, certificates[job.certificate_id], targets, now))
+        ]
+        for item in deployments:
             audit.record(
                 open_work,
                 caller,
                 now,
                 "deployment_job_dispatched",
                 "certificate",
-                job.certificate_id,
-                job_id=job.id,
-                target_id=job.target_id,
+                item.job.certificate_id,
+                job_id=item.job.id,
+                target_id=item.job.target_id,
             )
     ports.tripwire("deploy:1")
-    return tuple(
-        WorkItem(job, certificates[job.certificate_id], target, catalog.full_config(ports, target) if target else {})
-        for job in (*asked, *claimed)
-        for target in (targets.get(job.target_id) if job.target_id else None,)
-    )
+    return (*items, *(ready for item in deployments if (ready := _with_settings(ports, caller, item))))
+
+
+def _still_wanted(
+    open_work: Work,
+    caller: Principal,
+    job: Job,
+    certificate: ManagedCertificate,
+    targets: Mapping[str, ConfiguredTarget],
+    now: datetime,
+) -> WorkItem | None:
+    """The item of a job just claimed. What is no longer to be done, or never comes to an end, ends here instead."""
+    target = targets.get(job.target_id) if job.target_id else None
+    if target is None or target.id not in certificate.target_ids:
+        why = "the target was taken from the certificate"
+    elif target.agent_id != job.agent_id:
+        why = f"the target moved to agent {target.agent_id}"
+    elif not target.enabled or target.retired_at is not None:
+        why = "the target is disabled"
+    else:
+        try:
+            jobs.must_not_be_hopeless(job)
+        except Refused as hopeless:
+            jobs.fail(open_work, caller, jobs.Locked(certificate, job), now, hopeless.message, final=True)
+            return None
+        return WorkItem(job, certificate, target, {})
+    open_work.jobs.save(life.cancel(job, now, why))
+    audit.record(open_work, caller, now, "deployment_job_cancelled", "job", job.id, reason=why)
+    return None
+
+
+def _with_settings(ports: Ports, caller: Principal, item: WorkItem) -> WorkItem | None:
+    """The item complete. Settings that cannot be opened fail their own job and no other."""
+    if item.target is None:
+        return item
+    try:
+        return evolve(item, target_config=catalog.full_config(ports, item.target))
+    except Unreadable as error:
+        now = ports.clock.now()
+        with ports.work() as open_work:
+            held = jobs.lock(open_work, item.job.id)
+            if held.job.status is JobStatus.RUNNING:
+                said = f"the settings of target {item.target.id} cannot be opened: {error.message}"
+                jobs.fail(open_work, caller, held, now, said)
+        return None
 
 
 def pick_up(ports: Ports, caller: Principal, agent_id: AgentId, certificate_id: str) -> CertificateVersion:
@@ -229,6 +275,9 @@ def _apply(open_work: Work, caller: Principal, held: jobs.Locked, now: datetime,
         if status is JobStatus.FAILED and job.status is JobStatus.AWAITING_CSR:
             return jobs.fail(open_work, caller, held, now, error or "the agent gave no reason")
         return job
+    if job.status is JobStatus.PENDING and status is JobStatus.RUNNING:
+        # Given back before the agent came to it, because it had much to do before: it has it again.
+        job = life.claim(job, now, RUNNING_LEASE)
     if job.status is not JobStatus.RUNNING:
         return job
     if status is JobStatus.RUNNING:

@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from certctl_core.errors import Conflict, Forbidden, Gone, Invalid, NotFound
 from certctl_core.models.agents import Agent
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import JobStatus, JobType, VerificationStatus
-from certctl_core.usecases import agents, certificates, deployment, jobs
+from certctl_core.usecases import agents, catalog, certificates, deployment, jobs
 from tests.core.usecases.world import ADMIN, World, as_agent
 
 
@@ -194,3 +195,87 @@ def test_a_retired_agent_is_told_to_go(world: World, agent: Agent, certificate: 
     ):
         with pytest.raises(Gone):
             call()
+
+
+def test_a_target_whose_settings_cannot_be_opened_does_not_keep_the_agent_from_its_other_work(
+    world: World, agent: Agent, certificate: ManagedCertificate
+) -> None:
+    broken = world.target(agent, "broken")
+    with world.ports.work() as work:
+        work.targets.save(evolve(work.targets.get(broken.id), sealed_config=b"by another key"))
+    other = world.certificate(broken, name="other")
+    world.issued(other, agent, "other key")
+
+    (item,) = handed_out(world, agent)
+
+    assert item.job.certificate_id == certificate.id
+    (failed,) = world.jobs(JobStatus.FAILED)
+    assert failed.target_id == broken.id
+    assert "settings" in failed.last_error
+
+
+@pytest.mark.usefixtures("certificate")
+def test_a_target_that_moved_to_another_agent_is_not_shown_to_the_old_one(world: World, agent: Agent) -> None:
+    elsewhere = world.agent("elsewhere")
+    (job,) = world.jobs(JobStatus.PENDING)
+    assert job.target_id is not None
+    catalog.update_target(world.ports, ADMIN, job.target_id, catalog.UpdateTarget(agent_id=elsewhere.id))
+
+    assert handed_out(world, agent) == []
+    assert jobs.get(world.ports, job.id).status is JobStatus.CANCELLED
+
+
+@pytest.mark.usefixtures("certificate")
+def test_a_disabled_target_is_not_deployed_to(world: World, agent: Agent) -> None:
+    (job,) = world.jobs(JobStatus.PENDING)
+    assert job.target_id is not None
+    catalog.update_target(world.ports, ADMIN, job.target_id, catalog.UpdateTarget(enabled=False))
+    assert handed_out(world, agent) == []
+
+
+def test_a_target_taken_from_a_certificate_is_not_deployed_to_and_can_be_deleted(
+    world: World, agent: Agent, certificate: ManagedCertificate
+) -> None:
+    (job,) = world.jobs(JobStatus.PENDING)
+    assert job.target_id is not None
+    certificates.update(world.ports, ADMIN, certificate.id, certificates.UpdateCertificate(target_ids=()))
+    assert jobs.get(world.ports, job.id).status is JobStatus.CANCELLED
+    catalog.delete_target(world.ports, ADMIN, job.target_id)
+    assert handed_out(world, agent) == []
+
+
+@pytest.mark.usefixtures("certificate")
+def test_an_agent_that_comes_late_to_what_it_was_given_may_still_do_it(world: World, agent: Agent) -> None:
+    (item,) = handed_out(world, agent)
+    world.clock.advance(timedelta(minutes=5))
+    assert jobs.release_lapsed(world.ports) == 1
+
+    running = deployment.report(world.ports, as_agent(agent), agent.id, item.job.id, JobStatus.RUNNING)
+    assert running.status is JobStatus.RUNNING
+    done = deployment.report(world.ports, as_agent(agent), agent.id, item.job.id, JobStatus.COMPLETED)
+    assert (done.status, done.attempts) == (JobStatus.COMPLETED, 1)
+
+
+@pytest.mark.usefixtures("certificate")
+def test_hand_outs_that_nobody_took_use_up_no_attempts(world: World, agent: Agent) -> None:
+    for _ in range(10):
+        (item,) = handed_out(world, agent)
+        world.clock.advance(timedelta(minutes=1))
+    jobs.release_lapsed(world.ports)
+    (item,) = handed_out(world, agent)
+    failed = deployment.report(world.ports, as_agent(agent), agent.id, item.job.id, JobStatus.FAILED, "no")
+    assert failed.attempts == 1
+    assert failed.next_attempt_at is not None
+
+
+@pytest.mark.usefixtures("certificate")
+def test_a_deployment_that_never_comes_to_a_result_ends(world: World, agent: Agent) -> None:
+    given = 0
+    while items := handed_out(world, agent):
+        given += 1
+        assert given < 50
+        deployment.report(world.ports, as_agent(agent), agent.id, items[0].job.id, JobStatus.RUNNING)
+        world.clock.advance(deployment.RUNNING_LEASE)
+    (job,) = world.jobs(JobStatus.FAILED)
+    assert "without a result" in job.last_error
+    assert job.next_attempt_at is None
