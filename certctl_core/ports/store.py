@@ -196,7 +196,7 @@ class Revocations(Protocol):
 
     @abstractmethod
     def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:
-        """Everything that belongs on a CRL made `now`, ordered by serial number."""
+        """Revocations of certificates that end after `now`, ordered by serial number."""
 
     @abstractmethod
     def count(self, issuer_id: IssuerId) -> int:

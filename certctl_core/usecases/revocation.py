@@ -33,6 +33,9 @@ CRL_REFRESH: Final = timedelta(hours=12)
 
 OCSP_LIFE: Final = timedelta(hours=1)
 
+BACKDATE: Final = timedelta(minutes=5)
+"""How far thisUpdate lies in the past, for relying parties and replicas whose clocks are wrong by minutes."""
+
 
 def revoke(ports: Ports, caller: Principal, certificate_id: str, reason: RevocationReason) -> ManagedCertificate:
     """Revoke every version that has not expired. Raises `IllegalTransition` when revoked or archived already, and
@@ -102,9 +105,10 @@ def crl(ports: Ports, issuer_id: str) -> StoredCrl:
         revocations = work.revocations.count(configured.id)
         entries = [
             RevokedEntry(revocation.serial_number, revocation.revoked_at, revocation.reason)
-            for revocation in work.revocations.unexpired(configured.id, now)
+            # An entry stays until it was on a CRL made after its certificate's end (RFC 5280 section 3.3).
+            for revocation in work.revocations.unexpired(configured.id, now - CRL_LIFE)
         ]
-    plan = CrlPlan(number, now, now + CRL_LIFE, entries)
+    plan = CrlPlan(number, now - BACKDATE, now + CRL_LIFE, entries)
     signed = StoredCrl(
         issuer_id=configured.id,
         number=number,
@@ -134,7 +138,7 @@ def answer_ocsp(ports: Ports, issuer_id: str, question: OcspQuestion) -> bytes:
         raise NotConfigured(f"issuer {issuer_id} runs its own OCSP responder", hint="See the AIA of its certificates.")
     answer = OcspAnswer(
         known=version is not None,
-        this_update=now,
+        this_update=now - BACKDATE,
         next_update=now + OCSP_LIFE,
         revoked_at=revocation.revoked_at if revocation else None,
         reason=revocation.reason if revocation else None,

@@ -99,3 +99,25 @@ def test_revoking_twice_or_before_anything_was_issued_is_refused(world: World) -
     revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
     with pytest.raises(IllegalTransition, match="Revoked"):
         revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
+
+
+def test_what_was_revoked_shortly_before_its_end_is_on_a_crl_made_after_it(world: World) -> None:
+    """RFC 5280 section 3.3: an entry stays until it was on a CRL issued beyond the certificate's validity."""
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    version = world.issued(certificate, agent).version
+    assert version is not None
+    world.clock.present = version.not_after - timedelta(minutes=1)
+    revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.KEY_COMPROMISE)
+    world.clock.advance(timedelta(hours=1))
+    assert version.certificate.serial_number in serials_on(revocation.crl(world.ports, "iss-local").der)
+
+
+def test_a_client_whose_clock_is_slow_believes_a_fresh_crl_and_a_fresh_answer(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    version = world.issued(certificate, agent).version
+    assert version is not None
+    slow = world.clock.now() - timedelta(minutes=4)
+    assert x509.load_der_x509_crl(revocation.crl(world.ports, "iss-local").der).last_update_utc <= slow
+    assert ask(world, version.certificate).this_update_utc <= slow
