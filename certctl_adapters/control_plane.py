@@ -56,9 +56,9 @@ class ControlPlane:
             raise Unreachable(problem.message, hint=self._advice(problem)) from problem
 
     def ask(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any | None = None) -> Any:
-        """The JSON that is answered, None where there is none. Raises what a status of 400 and above means."""
+        """The JSON that is answered, None where there is none. Raises what a status other than 2xx means."""
         answer = self.call(method, path, query=query, body=body)
-        if answer.status >= 400:
+        if not 200 <= answer.status < 300:
             raise error_of(answer)
         if not answer.body:
             return None

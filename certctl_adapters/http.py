@@ -145,9 +145,9 @@ class HttpClient:
             raise UpstreamUnavailable(f"{self._pool.host}:{self._pool.port}: {_words(problem)}") from problem
 
     def ask(self, method: str, path: str = "", **how: Any) -> Answer:
-        """As `call`, and a status of 400 and above is raised as what it means (see `error_of`)."""
+        """As `call`, and a status other than 2xx is raised as what it means (see `error_of`)."""
         answer = self.call(method, path, **how)
-        if answer.status >= 400:
+        if not 200 <= answer.status < 300:
             raise error_of(answer)
         return answer
 
@@ -265,7 +265,11 @@ def _root(problem: BaseException) -> BaseException:
 
 
 def error_of(answer: Answer) -> CertctlError:
-    """What a status of 400 and above means, with the other side's own words."""
+    """What a status other than 2xx means, with the other side's own words."""
+    if answer.status < 400:
+        to = answer.headers.get("location", "")[:200]
+        hint = "Redirects are not followed, since they would carry the credentials along: name the final address."
+        return UpstreamUnavailable(f"status {answer.status}{f' to {to}' if to else ''} is no answer", hint=hint)
     told = _problem(answer)
     message = _text(told, "detail") or _text(told, "message") or _text(told, "error") or _excerpt(answer.body)
     message = message or f"status {answer.status}"

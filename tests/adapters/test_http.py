@@ -139,6 +139,9 @@ def test_a_redirect_is_an_answer_and_is_not_followed(peer: Peer, client: HttpCli
     peer.status, peer.headers = 302, {"Location": "http://169.254.169.254/"}
     assert client.call("GET", "/x").status == 302
     assert len(peer.asked) == 1
+    with pytest.raises(UpstreamUnavailable, match=r"status 302 to http://169\.254\.169\.254/"):
+        client.ask("POST", "/x", body={})
+    assert len(peer.asked) == 2
 
 
 def test_an_answer_over_the_cap_is_refused(peer: Peer) -> None:
