@@ -4,13 +4,12 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from certctl_core.ports.world import Clock
+from tests.stand_ins import MovableClock
 
 pytest_plugins = ["tests.databases"]
 
@@ -66,22 +65,6 @@ def _no_network() -> Iterator[None]:
         yield
 
 
-class SteppedClock(Clock):
-    """A clock for tests: it stands still until it is moved."""
-
-    def __init__(self, start: datetime) -> None:
-        self.time = start
-
-    def now(self) -> datetime:
-        return self.time
-
-    def advance(self, by: timedelta) -> datetime:
-        """Move forward and return the new present."""
-        self.time += by
-        return self.time
-
-
 @pytest.fixture
-def clock() -> SteppedClock:
-    """A `SteppedClock` at a time with nothing special about it, in whole seconds."""
-    return SteppedClock(datetime(2031, 3, 4, 5, 6, 7, tzinfo=UTC))
+def clock() -> MovableClock:
+    return MovableClock()

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from certctl_adapters.postgres.work import PostgresWork, open_pool
 from certctl_core.models.access import Role
 from tests.integration.go_agent import GoAgent, Response, Retired, same_key
-from tests.web.api import KEYS, Api, MovableClock, Reply, make_api, make_ports
+from tests.stand_ins import MovableClock
+from tests.web.api import KEYS, Api, Reply, make_api, make_ports
 
 pytestmark = pytest.mark.integration
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema
@@ -17,11 +17,10 @@ from falcon import testing
 from certctl_adapters.issuers import InstalledIssuers
 from certctl_adapters.memory import MemoryStore
 from certctl_adapters.targets import Catalog
-from certctl_core.errors import Unreadable
 from certctl_core.models.access import Role
 from certctl_core.pki import csr
 from certctl_core.ports import Ports
-from certctl_core.ports.world import Clock, SecretBox
+from certctl_core.ports.world import Clock
 from certctl_web import openapi
 from certctl_web.app import Application, create_app
 from certctl_web.endpoint import Endpoint
@@ -29,6 +28,7 @@ from certctl_web.operation import Row
 from certctl_web.operations import TABLE
 from certctl_web.options import Options
 from certctl_web.settings import NamedKey
+from tests.stand_ins import MovableClock, PlainBox
 
 START = datetime(2031, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEYS: dict[Role, str] = {role: f"{role.value}-key-of-the-tests" for role in Role if role is not Role.AGENT}
@@ -40,29 +40,6 @@ EVERY_STORE = pytest.mark.parametrize(
     "api", ["memory", pytest.param("postgres", marks=pytest.mark.integration)], indirect=True
 )
 """For modules whose tests run over each store."""
-
-
-@define
-class MovableClock(Clock):
-    present: datetime = START
-
-    def now(self) -> datetime:
-        return self.present
-
-    def advance(self, by: timedelta) -> None:
-        self.present += by
-
-
-class PlainBox(SecretBox):
-    """Not encryption: enough to tell a sealed value from an open one."""
-
-    def seal(self, plain: bytes) -> bytes:
-        return b"sealed:" + plain[::-1]
-
-    def open(self, sealed: bytes) -> bytes:
-        if not sealed.startswith(b"sealed:"):
-            raise Unreadable("not sealed")
-        return sealed.removeprefix(b"sealed:")[::-1]
 
 
 def make_ports(work: Any, clock: Clock, **more: Any) -> Ports:

@@ -14,7 +14,8 @@ from certctl_core.ports import Ports
 from certctl_core.usecases import access
 from certctl_web.app import Application, create_app
 from certctl_web.options import Options
-from tests.web.api import MovableClock, make_ports
+from tests.stand_ins import MovableClock
+from tests.web.api import make_ports
 
 FROM_HERE: Final = {"Sec-Fetch-Site": "same-origin"}
 HTML: Final = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"

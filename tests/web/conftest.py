@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from certctl_adapters.postgres.work import PostgresWork, open_pool
-from tests.web.api import Api, MovableClock, make_api, make_ports
+from tests.stand_ins import MovableClock
+from tests.web.api import Api, make_api, make_ports
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from certctl_web.middleware.api_audit import CallRecorder
 from certctl_web.middleware.rate_limit import RateLimit
 from certctl_web.middleware.request_id import client_address
 from certctl_web.options import Options, Rate
-from tests.web.api import GIVEN, KEYS, START, Api, MovableClock, make_api, make_ports
+from tests.stand_ins import MovableClock
+from tests.web.api import GIVEN, KEYS, START, Api, make_api, make_ports
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 

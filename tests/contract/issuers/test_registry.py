@@ -22,11 +22,11 @@ from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.pki import keys
 from certctl_core.ports.issuer import Issuer
 from tests import plans
-from tests.conftest import SteppedClock
 from tests.contract.issuers.fake import PatientCa
+from tests.stand_ins import MovableClock
 
 BOX = PassphraseBox("correct horse battery staple")
-CLOCK = SteppedClock(plans.NOW)
+CLOCK = MovableClock(plans.NOW)
 
 
 def _configured(store: MemoryStore, **changes: Any) -> ConfiguredIssuer:

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certctl_adapters.memory import MemoryStore
-from certctl_core.errors import Invalid, Unreadable
+from certctl_core.errors import Invalid
 from certctl_core.ids import AgentId, CertificateId, IssuerId, OwnerId, RenewalPolicyId, TargetId, TeamId
 from certctl_core.models.access import Principal, Role
 from certctl_core.models.agents import Agent
@@ -22,34 +22,11 @@ from certctl_core.ports import Ports
 from certctl_core.ports.issuer import AnswersOcsp, Issued, Issuer, IssueRequest, Issuers, Ordered, SignsCrls
 from certctl_core.ports.store import Query
 from certctl_core.ports.target import TargetCatalog
-from certctl_core.ports.world import Clock, SecretBox
 from certctl_core.usecases import certificates, issuance, renewal
+from tests.stand_ins import MovableClock, PlainBox
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ADMIN = Principal("alice", Role.ADMIN)
-
-
-@define
-class MovableClock(Clock):
-    present: datetime = START
-
-    def now(self) -> datetime:
-        return self.present
-
-    def advance(self, by: timedelta) -> None:
-        self.present += by
-
-
-class XorBox(SecretBox):
-    """Not encryption: enough to tell a sealed value from an open one."""
-
-    def seal(self, plain: bytes) -> bytes:
-        return b"sealed:" + bytes(byte ^ 0x5A for byte in plain)
-
-    def open(self, sealed: bytes) -> bytes:
-        if not sealed.startswith(b"sealed:"):
-            raise Unreadable("not sealed")
-        return bytes(byte ^ 0x5A for byte in sealed.removeprefix(b"sealed:"))
 
 
 @define
@@ -187,11 +164,11 @@ def as_agent(agent: Agent) -> Principal:
 
 
 def make_world() -> World:
-    clock = MovableClock()
+    clock = MovableClock(START)
     store = MemoryStore()
     authority = ca.create_root("Test CA", KeyKind.ECDSA_P256, START - timedelta(days=1), timedelta(days=3650))
     test_ca = TestCa(authority, store)
-    ports = Ports(work=store.work, clock=clock, secrets=XorBox(), issuers=OneIssuer(test_ca), targets=AnyTarget())
+    ports = Ports(work=store.work, clock=clock, secrets=PlainBox(), issuers=OneIssuer(test_ca), targets=AnyTarget())
     now = clock.now()
     with ports.work() as work:
         work.teams.add(Team(id=TeamId("team-1"), name="platform", created_at=now, updated_at=now))
