@@ -34,9 +34,9 @@ from certctl_core.pki import ca
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Query
+from certctl_core.ports.store import Query, Where
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
-from certctl_core.usecases import access, catalog
+from certctl_core.usecases import access, catalog, secrets
 from certctl_web import tls
 from certctl_web.settings import PREFIX, Settings
 
@@ -138,7 +138,7 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
     pool = open_pool(url, size=connections)
     work = PostgresWork(pool)
     try:
-        secrets = _secret_box(settings, work)
+        box = _secret_box(settings, work)
     except BaseException:
         pool.close()
         raise
@@ -146,8 +146,8 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
     ports = Ports(
         work=work,
         clock=clock,
-        secrets=secrets,
-        issuers=InstalledIssuers(work, secrets, clock),
+        secrets=box,
+        issuers=InstalledIssuers(work, box, clock),
         targets=Catalog(),
         tripwire=_tripwire(settings),
         public_url=settings.web.public_url,
@@ -159,9 +159,8 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
 # --- The encryption key -------------------------------------------------------------------------------------------
 
 
-def _secret_box(settings: Settings, open_work: PostgresWork) -> SecretBox:
-    with open_work() as work:
-        sealed = work.authorities.any_sealed()
+def _secret_box(settings: Settings, work: PostgresWork) -> SecretBox:
+    sealed = secrets.any_sealed(work)
     box = PassphraseBox(_passphrase(settings, filled=sealed is not None))
     if sealed is not None:
         try:
@@ -237,9 +236,8 @@ def ensure_certificate(settings: Settings, backend: Backend) -> None:
 
 def _seed(settings: Settings, ports: Ports) -> None:
     """What a first certificate needs: an issuer, a profile, and somebody it belongs to."""
-    with ports.work() as work:
-        empty = work.issuers.page(Query(limit=1)).total == 0
-        local = work.issuers.find(LOCAL_ISSUER)
+    empty = not catalog.page_issuer(ports, Query(limit=1)).total
+    local = next(iter(catalog.page_issuer(ports, Query((Where("id", LOCAL_ISSUER),), count=False)).items), None)
     files = {
         "ca_cert_path": str(settings.local_ca.cert_path or ""),
         "ca_key_path": str(settings.local_ca.key_path or ""),
@@ -257,10 +255,9 @@ def _seed(settings: Settings, ports: Ports) -> None:
     )
     issuer = catalog.create_issuer(ports, ACTOR, wanted)
     ports.issuers.connect(issuer)  # Makes and stores its CA now, so that no two replicas make one later.
-    with ports.work() as work:
-        bare = not work.teams.page(Query(limit=1)).total and not work.owners.page(Query(limit=1)).total
-        profile = work.profiles.find(STANDARD_PROFILE.id or "")
-    if profile is None:
+    one = Query(limit=1)
+    bare = not catalog.page_team(ports, one).total and not catalog.page_owner(ports, one).total
+    if not catalog.page_profile(ports, Query((Where("id", STANDARD_PROFILE.id),))).total:
         catalog.create_profile(ports, ACTOR, STANDARD_PROFILE)
     if bare:
         catalog.create_team(ports, ACTOR, catalog.CreateTeam(id=TeamId("t-default"), name="Default team"))

@@ -6,10 +6,8 @@ from typing import Final
 
 from attrs import frozen
 
-from certctl_core.models.jobs import ISSUING, JobStatus
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Is, Query, Where
-from certctl_core.usecases import access, agents, jobs, renewal
+from certctl_core.usecases import access, agents, audit, jobs, renewal
 from certctl_web.settings import Schedule, Settings
 
 
@@ -39,13 +37,7 @@ def _renewals(on: Duty) -> int:
 def _jobs(on: Duty) -> int:
     """Give back what dead workers held, then have everything that is due worked on."""
     jobs.release_lapsed(on.ports)
-    due = (
-        Where("status", JobStatus.PENDING),
-        Where("type", ISSUING, Is.ONE_OF),
-        Where("scheduled_at", on.ports.clock.now(), Is.BEFORE),
-    )
-    with on.ports.work() as work:
-        waiting = work.jobs.page(Query(due, limit=1)).total
+    waiting = jobs.waiting_for_workers(on.ports)
     on.call_workers(waiting)
     return waiting
 
@@ -69,9 +61,7 @@ def _expiries(on: Duty) -> int:
 
 
 def _housekeeping(on: Duty) -> int:
-    now = on.ports.clock.now()
-    with on.ports.work() as work:
-        work.calls.keep_since(now - on.settings.storage.api_call_retention, now)
+    audit.forget_calls(on.ports, on.settings.storage.api_call_retention)
     return access.purge_sessions(on.ports)
 
 

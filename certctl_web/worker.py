@@ -29,7 +29,7 @@ from certctl_adapters.postgres.locks import SharedLocks
 from certctl_core.errors import CertctlError
 from certctl_core.models.records import LoopOutcome, LoopState
 from certctl_core.ports import Ports
-from certctl_core.usecases import issuance
+from certctl_core.usecases import issuance, loops, status
 from certctl_web.loops import LOOPS, Duty, Loop
 from certctl_web.process import Leash, StopSign
 from certctl_web.queues import NotAgain, Queue
@@ -45,11 +45,11 @@ log = structlog.get_logger(__name__)
 class Worker:
     """The loops and jobs of one process. `start`, then `tick` about once a second, then `stop`."""
 
-    def __init__(self, ports: Ports, settings: Settings, url: str, loops: Sequence[Loop] = LOOPS) -> None:
+    def __init__(self, ports: Ports, settings: Settings, url: str, run: Sequence[Loop] = LOOPS) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._ports = ports
         self._settings = settings
-        self._loops = {loop.name: loop for loop in loops}
+        self._loops = {loop.name: loop for loop in run}
         self._locks = SharedLocks(url)
         self._stopping = False
         self._loop_queue = Queue(url, "loops", self._take_loop, wait=False)
@@ -57,10 +57,7 @@ class Worker:
         self.looked_for_lost_at = time.monotonic()
 
     def start(self) -> None:
-        now = self._ports.clock.now()
-        with self._ports.work() as work:
-            for loop in self._loops.values():
-                work.loops.ensure(loop.name, loop.interval(self._settings.schedule), now)
+        loops.ensure(self._ports, {loop.name: loop.interval(self._settings.schedule) for loop in self._loops.values()})
         patience = self._settings.lifecycle.shutdown_timeout
         self._loop_queue.start(len(self._loops), patience)
         self._job_queue.start(self._settings.jobs.threads, patience)
@@ -68,16 +65,13 @@ class Worker:
     def tick(self) -> None:
         """Put every loop that is due, or was lost, on the queue. Raises `CertctlError` while the database is away."""
         now = self._ports.clock.now()
-        with self._ports.work() as work:
-            due = list(work.loops.claim_due(now, list(self._loops)))
-            states = (
-                work.loops.all() if time.monotonic() - self.looked_for_lost_at > LOST_AFTER.total_seconds() / 4 else ()
-            )
-        if states:
+        due: list[str] = []
+        if time.monotonic() - self.looked_for_lost_at > LOST_AFTER.total_seconds() / 4:
+            due += lost(status.loops(self._ports), now)
             self.looked_for_lost_at = time.monotonic()
-            due += lost(states, now)
             self._loop_queue.mend()
             self._job_queue.mend()
+        due += loops.claim_due(self._ports, now, list(self._loops))  # Last: what is claimed has to get onto the queue.
         for name in due:
             if name in self._loops:
                 self._loop_queue.put(name, now.isoformat())
@@ -101,14 +95,12 @@ class Worker:
                 self._run(loop)
 
     def _is_served(self, name: str, due_since: datetime) -> bool:
-        with self._ports.work() as work:
-            states = work.loops.all()
+        states = status.loops(self._ports)
         return any(state.name == name and (state.last_started_at or _NEVER) >= due_since for state in states)
 
     def _run(self, loop: Loop) -> None:
-        began, clock = time.monotonic(), self._ports.clock
-        with self._ports.work() as work:
-            work.loops.started(loop.name, self.name, clock.now())
+        began = time.monotonic()
+        loops.started(self._ports, loop.name, self.name)
         items, error = 0, ""
         try:
             items = loop.run(Duty(self._ports, self._settings, self._call_workers))
@@ -116,8 +108,7 @@ class Worker:
             error = str(problem) or type(problem).__name__
             log.exception("loop failed", loop=loop.name)
         took = timedelta(seconds=time.monotonic() - began)
-        with self._ports.work() as work:
-            work.loops.finished(loop.name, clock.now(), took, items, error)
+        loops.finished(self._ports, loop.name, took, items, error)
         if items:
             log.info("loop ran", loop=loop.name, items=items, seconds=round(took.total_seconds(), 3))
 

@@ -1,6 +1,6 @@
 """The audit trail: who did what to which object. An event is in, or the change did not happen."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from certctl_core.ids import AuditEventId, mint
@@ -40,3 +40,10 @@ def page(ports: Ports, query: Query) -> Page[AuditEvent]:
         if Where("resource_type", "api") in query.where:
             return work.calls.page(query)
         return work.audit.page(query)
+
+
+def forget_calls(ports: Ports, retention: timedelta) -> None:
+    """Drop the record of API calls that are older than `retention`, and make room for the next month's."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        work.calls.keep_since(now - retention, now)

@@ -230,6 +230,17 @@ def retry_due(ports: Ports) -> int:
     return _sweep(ports, lambda work, now: work.jobs.due_retries(now, BATCH), try_again)
 
 
+def waiting_for_workers(ports: Ports) -> int:
+    """How many issuing jobs are due and have nobody working on them."""
+    due = (
+        Where("status", JobStatus.PENDING),
+        Where("type", ISSUING, Is.ONE_OF),
+        Where("scheduled_at", ports.clock.now(), Is.BEFORE),
+    )
+    with ports.work() as work:
+        return work.jobs.page(Query(due, limit=1)).total
+
+
 def _sweep(
     ports: Ports,
     due: Callable[[Work, datetime], Sequence[Job]],
