@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import ssl
+import stat
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -25,12 +26,16 @@ from certctl_agent.loop import AgentLoop
 from certctl_agent.settings import Joined, JoinSettings, RunSettings, SettingsError
 from certctl_agent.work import Worker
 from certctl_core import __version__
-from certctl_core.errors import CertctlError
+from certctl_core.errors import CertctlError, UpstreamUnavailable
 from certctl_core.pki import bundle
 
 log = logging.getLogger("certctl_agent")
 
 _TLS_1_3 = ssl.TLSVersion.TLSv1_3
+_WHOM_TO_BELIEVE = (
+    "If it is the right server, say whom to believe: --ca-fingerprint as certctl-server token prints it, or, for a "
+    "server with a certificate of another CA, --ca-bundle with that CA's file."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,19 +61,32 @@ def join(given: JoinSettings) -> int:
             hint="Run it with certctl-agent run, or choose another --state-dir.",
         )
     _make_state_folder(given.state)
-    unchecked = HttpClient(given.server_url, tls=trust_nobody_checked(minimum=_TLS_1_3), max_body=1 << 17)
-    ca = bundle.to_pem(client.fetch_ca(unchecked, given.ca_fingerprint)).encode()
-    unchecked.close()
-    http = HttpClient(given.server_url, tls=trust(ca, minimum=_TLS_1_3))
-    agent_id, api_key = client.join(http, given.token, given.name, machine.describe(given.server_url))
-    http.close()
+    ca_bundle = _pinned_ca(given) if given.ca_fingerprint else given.ca_bundle
+    http = HttpClient(given.server_url, tls=trust(ca_bundle, minimum=_TLS_1_3))
+    try:
+        agent_id, api_key = client.join(http, given.token, given.name, machine.describe(given.server_url))
+    except UpstreamUnavailable as problem:
+        raise SettingsError(problem.message, hint=_WHOM_TO_BELIEVE) from problem
+    finally:
+        http.close()
     identity = {"server_url": given.server_url, "agent_id": agent_id, "name": given.name}
-    _keep(given.state.ca_bundle, ca)
+    given.state.ca_bundle.unlink(missing_ok=True)  # of an unfinished join
+    if ca_bundle is not None:
+        _keep(given.state.ca_bundle, ca_bundle)
     _keep(given.state.api_key, f"{api_key}\n".encode())
     # Last: only with it is the machine joined.
     _keep(given.state.identity, json.dumps(identity, indent=2).encode())
     log.info("joined", extra={"agent_id": agent_id, "server": given.server_url})
     return 0
+
+
+def _pinned_ca(given: JoinSettings) -> bytes:
+    """The control plane's CA as PEM. Raises `Forbidden` when it is not the one of the fingerprint."""
+    unchecked = HttpClient(given.server_url, tls=trust_nobody_checked(minimum=_TLS_1_3), max_body=1 << 17)
+    try:
+        return bundle.to_pem(client.fetch_ca(unchecked, given.ca_fingerprint)).encode()
+    finally:
+        unchecked.close()
 
 
 def run(given: RunSettings) -> int:
@@ -102,7 +120,7 @@ def run(given: RunSettings) -> int:
         signal.signal(number, lambda *_: loop.stop())
     log.info("started", extra={"agent_id": given.agent_id, "server": given.server_url, "version": __version__})
     if given.discovery_dirs:
-        log.warning("discovery is not a part of this version: -discovery-dirs does nothing")
+        log.warning("discovery is not a part of this version: nothing looks at -discovery-dirs")
     _recover(host)
     ended = loop.run()
     http.close()
@@ -120,10 +138,16 @@ def _recover(host: Host) -> None:
 
 
 def _make_state_folder(state: Joined) -> None:
+    """Raises `SettingsError` also where others could put another CA or key into it."""
     try:
         state.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(state.folder, os.W_OK | os.X_OK):
             raise SettingsError(f"no permission to write in {state.folder}", hint="Choose another --state-dir.")
+        found = state.folder.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise SettingsError(
+                f"others may write in {state.folder}", hint="Make it the agent's own, mode 0700, or choose another."
+            )
     except OSError as problem:
         raise SettingsError(
             f"cannot make {state.folder}: {problem.strerror}", hint="Choose another --state-dir."

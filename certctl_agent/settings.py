@@ -73,11 +73,13 @@ class RunSettings:
 
 @frozen(kw_only=True)
 class JoinSettings:
-    """Everything `join` needs. `ca_fingerprint` is lower-case hex SHA-256 of the control plane's CA certificate."""
+    """Everything `join` needs. `ca_fingerprint` is lower-case hex SHA-256 of the control plane's CA certificate; where
+    it is empty, the CAs of `ca_bundle` are believed, and without either those of the machine."""
 
     server_url: str
     token: str = field(repr=False)
     ca_fingerprint: str
+    ca_bundle: bytes | None
     name: str
     state: Joined
     log_level: str
@@ -183,7 +185,7 @@ RUN_ROWS: Final = (
         "believe any server certificate; for a server on this machine only",
         switch=True,
     ),
-    Row("discovery-dirs", "CERTCTL_DISCOVERY_DIRS", _list, "", "accepted and not used yet"),
+    Row("discovery-dirs", "CERTCTL_DISCOVERY_DIRS", _list, "", "accepted, with a warning: nothing looks at them yet"),
     Row("heartbeat-interval", "CERTCTL_AGENT_HEARTBEAT_INTERVAL", _duration, "60s", "time between heartbeats"),
     Row("poll-interval", "CERTCTL_AGENT_POLL_INTERVAL", _duration, "30s", "time between polls for work"),
     Row("verify-timeout", "CERTCTL_VERIFY_TIMEOUT", _duration, "10s", "how long to wait until a deployment is served"),
@@ -194,6 +196,13 @@ JOIN_ROWS: Final = (
     Row("token", "CERTCTL_JOIN_TOKEN", _text, "", "single-use join token"),
     Row(
         "ca-fingerprint", "CERTCTL_CA_FINGERPRINT", _fingerprint, "", "sha256:HEX of the control plane's CA certificate"
+    ),
+    Row(
+        "ca-bundle",
+        "CERTCTL_SERVER_CA_BUNDLE_PATH",
+        _text,
+        "",
+        "PEM file of CAs to believe, for a server with a certificate of another CA; default: those of this machine",
     ),
     Row("name", "CERTCTL_AGENT_NAME", _text, "", "name in lists, if the token sets none; default: this host's name"),
     _STATE,
@@ -256,7 +265,7 @@ def _run_settings(values: dict[str, Any], state: Joined, environment: Mapping[st
         if not values[key]:
             raise SettingsError(
                 f"{row} is required: {state.folder} holds no joined agent",
-                hint="Join first: certctl-agent join --server URL --token TOKEN --ca-fingerprint sha256:HEX.",
+                hint="Join first: certctl-server token prints the command.",
             )
     if values["insecure_skip_verify"] and not _is_loopback(values["server"]):
         raise SettingsError(
@@ -282,13 +291,18 @@ def _run_settings(values: dict[str, Any], state: Joined, environment: Mapping[st
 
 
 def _join_settings(values: dict[str, Any]) -> JoinSettings:
-    for key, flag in (("token", "--token"), ("ca_fingerprint", "--ca-fingerprint")):
-        if not values[key]:
-            raise SettingsError(f"{flag} is required", hint="An operator gets both with certctl-server token.")
+    if not values["token"]:
+        raise SettingsError("--token is required", hint="An operator makes one with certctl-server token.")
+    if values["ca_fingerprint"] and values["ca_bundle"]:
+        raise SettingsError(
+            "--ca-fingerprint and --ca-bundle both say whom to believe",
+            hint="The fingerprint is for a server with a CA of its own, the bundle for one with another certificate.",
+        )
     return JoinSettings(
         server_url=values["server"],
         token=values["token"],
-        ca_fingerprint=values["ca_fingerprint"],
+        ca_fingerprint=values["ca_fingerprint"] or "",
+        ca_bundle=_file(Path(values["ca_bundle"])) if values["ca_bundle"] else None,
         name=values["name"] or socket.gethostname(),
         state=Joined(Path(values["state_dir"])),
         log_level=values["log_level"],

@@ -269,15 +269,17 @@ def _token(asked: argparse.Namespace) -> int:
     from certctl_core.usecases import agents
     from certctl_web import bootstrap
 
-    ttl = _duration(asked.ttl)
+    ttl, has_own_ca = _duration(asked.ttl), settings.web.tls_cert_path is None
     with bootstrap.managed(settings) as backend:
         issued = agents.issue_join_token(backend.ports, _operator(), asked.agent_name, ttl)
-        pin = ""
-        if settings.web.tls_cert_path is None:
-            pin = f" --ca-fingerprint sha256:{reading.fingerprint(backend.control_plane().chain[-1])}"
+        pin = f" --ca-fingerprint sha256:{reading.fingerprint(backend.control_plane().chain[-1])}" if has_own_ca else ""
     print(f"token:    {issued.token}")
     print(f"good until {issued.record.expires_at:%Y-%m-%d %H:%M:%S} UTC, for one agent")
     print(f"join with: certctl-agent join --server {_address(settings)} --token {issued.token}{pin}")
+    if not has_own_ca:
+        print(
+            "the server's certificate is from a CA of yours: add --ca-bundle FILE where the machine does not trust it"
+        )
     return 0
 
 

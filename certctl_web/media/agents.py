@@ -122,7 +122,8 @@ class IssueJoinToken:
 
 @frozen(kw_only=True)
 class IssuedJoinToken:
-    """`token` is shown this once. `ca_fingerprint` is what the agent pins: SHA-256 of the control plane's CA."""
+    """`token` is shown this once. `ca_fingerprint` is what the agent pins, SHA-256 of the control plane's CA; it is
+    empty when the server's certificate is from another CA, which the agent then has to trust already or be given."""
 
     id: str
     token: str

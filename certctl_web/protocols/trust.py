@@ -30,7 +30,10 @@ def server_ca(call: Call[None], _: None) -> Answer[bytes]:
     """An agent fetches this before it can verify anything and compares it with the fingerprint it was given."""
     found = call.options.server_ca()
     if found is None:
-        raise NotFound("this server's certificate is not from a CA of its own", hint="Trust the CA it is from.")
+        raise NotFound(
+            "this server's certificate is not from a CA of its own, so there is nothing to pin",
+            hint="Join without --ca-fingerprint; give --ca-bundle unless the machine trusts the CA it is from.",
+        )
     return Answer(raw=found.public_bytes(Encoding.PEM))
 
 

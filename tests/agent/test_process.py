@@ -188,23 +188,71 @@ def test_joining_and_running_need_nothing_else(plane: ControlPlane, tmp_path: Pa
     assert stat.S_IMODE((state / "api-key").stat().st_mode) == 0o600
     assert (state / "ca.pem").read_text() == pem(plane.authority.certificate)
     plane.calls.clear()
-    unset = dict.fromkeys(
-        (
-            "CERTCTL_SERVER_URL",
-            "CERTCTL_API_KEY",
-            "CERTCTL_AGENT_ID",
-            "CERTCTL_SERVER_CA_BUNDLE_PATH",
-            "CERTCTL_KEY_DIR",
-        ),
-        "",
-    )
-    agent = start_agent("run", "--state-dir", str(state), **unset)
+    agent = start_agent("run", "--state-dir", str(state), **dict.fromkeys(OF_THE_PLAIN_WAY, ""))
     assert plane.wait_for(lambda: len(plane.made("GET /work")) >= 1)
     assert agent.stop()[0] == 0
     assert (state / "keys").is_dir()
     again = run(*how, "--state-dir", str(state))
     assert again.returncode == 1
     assert "already holds a joined agent" in again.stderr
+
+
+OF_THE_PLAIN_WAY = (
+    "CERTCTL_SERVER_URL",
+    "CERTCTL_API_KEY",
+    "CERTCTL_AGENT_ID",
+    "CERTCTL_SERVER_CA_BUNDLE_PATH",
+    "CERTCTL_KEY_DIR",
+)
+
+
+@pytest.mark.parametrize("believed", ["by a bundle", "by the machine"])
+def test_a_server_with_a_certificate_of_another_ca_is_joined(
+    plane: ControlPlane, tmp_path: Path, start_agent: StartAgent, believed: str
+) -> None:
+    """It has no CA of its own, and so no fingerprint to pin."""
+    plane.override("GET /.well-known/certctl/ca.pem", problem(404, "this server has no CA of its own"))
+    state, file = tmp_path / "joined", tmp_path / "corporate.pem"
+    file.write_text(pem(plane.authority.certificate))
+    how = ["join", "--server", plane.url, "--token", TOKEN, "--state-dir", str(state)]
+    machine = {"SSL_CERT_FILE": str(file) if believed == "by the machine" else "/dev/null"}
+    if believed == "by a bundle":
+        how += ["--ca-bundle", str(file)]
+    joined = run(*how, **machine)
+    assert joined.returncode == 0, joined.stderr
+    assert (state / "ca.pem").exists() is (believed == "by a bundle")
+    assert [call.what for call in plane.calls] == ["POST /api/v1/agents/join"]
+    agent = start_agent("run", "--state-dir", str(state), **dict.fromkeys(OF_THE_PLAIN_WAY, ""), **machine)
+    assert plane.wait_for(lambda: len(plane.made("GET /work")) >= 1)
+    assert agent.stop()[0] == 0
+
+
+def test_a_server_that_nothing_vouches_for_is_not_told_the_token(plane: ControlPlane, tmp_path: Path) -> None:
+    how = ("--server", plane.url, "--token", TOKEN, "--state-dir", str(tmp_path / "state"))
+    ended = run("join", *how, SSL_CERT_FILE="/dev/null")
+    assert ended.returncode == 1
+    assert "not to be believed" in ended.stderr
+    assert "--ca-fingerprint" in ended.stderr
+    assert plane.calls == []
+
+
+def test_whom_to_believe_is_said_once(plane: ControlPlane, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text(pem(plane.authority.certificate))
+    how = ("--server", plane.url, "--token", TOKEN, "--state-dir", str(tmp_path / "state"), "--ca-bundle", str(file))
+    ended = run("join", *how, "--ca-fingerprint", "0" * 64)
+    assert ended.returncode == 1
+    assert "both say whom to believe" in ended.stderr
+
+
+def test_a_state_folder_that_others_may_change_is_not_used(plane: ControlPlane, tmp_path: Path) -> None:
+    fingerprint = reading.fingerprint(plane.authority.certificate)
+    tmp_path.chmod(0o777)
+    how = ("--server", plane.url, "--token", TOKEN, "--state-dir", str(tmp_path), "--ca-fingerprint", fingerprint)
+    ended = run("join", *how)
+    assert ended.returncode == 1
+    assert f"others may write in {tmp_path}" in ended.stderr
+    assert plane.calls == []
 
 
 def test_a_wrong_fingerprint_keeps_the_token_unsaid(plane: ControlPlane, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from certctl_core.pki import reading
 from certctl_core.usecases import access
 from certctl_web import bootstrap, settings
 from certctl_web.settings import Settings, Storage
+from tests.authority import Authority
 
 ROOT = Path(__file__).parents[2]
 KEY = "a key for tests and nothing else"
@@ -197,7 +198,13 @@ def test_keys_and_tokens_are_made_by_command(database_url: str, tmp_path: Path) 
     assert "revoked" in certctl_server("apikey", **variables).out
     token = certctl_server("token", "--agent-name", "web1", "--ttl", "30m", **variables)
     assert "--ca-fingerprint sha256:" in token.out
+    assert "--ca-bundle" not in token.out
     assert certctl_server("token", "--ttl", "soon", **variables).status == 78
+    pair = Authority().leaf("localhost").write(tmp_path)
+    variables |= {"SERVER_TLS_CERT_PATH": str(pair[0]), "SERVER_TLS_KEY_PATH": str(pair[1])}
+    unpinned = certctl_server("token", **variables)
+    assert "--ca-fingerprint" not in unpinned.out, "there is nothing of ours to pin"
+    assert "--ca-bundle FILE" in unpinned.out
 
 
 def test_a_tripwire_is_at_a_point_and_a_pass() -> None:
