@@ -399,7 +399,7 @@ def create_renewal_policy(ports: Ports, caller: Actor, asked: CreateRenewalPolic
 
 
 def update_renewal_policy(ports: Ports, caller: Actor, identity: str, asked: UpdateRenewalPolicy) -> RenewalPolicy:
-    """Certificates take the new schedule with their next renewal. A window of zero stands for the last third of life."""
+    """Certificates take the new schedule with their next renewal. A window of zero: the last third of life."""
 
     def change(policy: RenewalPolicy) -> RenewalPolicy:
         changed: RenewalPolicy = _changing(ports, asked)(policy)

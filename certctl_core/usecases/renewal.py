@@ -32,29 +32,17 @@ BREAKER_WINDOW: Final = timedelta(days=1)
 def renew(
     ports: Ports, caller: Principal, certificate_id: str, *, force: bool = False, reason: str = ""
 ) -> tuple[Job, ...]:
-    """Issue or renew now, whatever the schedule says. `force` also restarts a renewal that is under way.
+    """Issue or renew now, whatever the schedule says.
 
-    Raises `Conflict` while a renewal is in progress, `IllegalTransition` for a revoked or archived certificate, and
-    `Conflict` when no agent could make the key.
+    A renewal that the schedule has begun, or that waits to try again after a failure, becomes the caller's: it goes on
+    without waiting. One that somebody asked for and that is going on stands in the way, unless `force` starts it over.
+
+    Raises `Conflict` then, and when no agent could make the key; `IllegalTransition` for a revoked or archived
+    certificate.
     """
     now = ports.clock.now()
     with ports.work() as work:
         certificate = work.certificates.lock(certificate_id)
-        if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS:
-            if not force:
-                raise Conflict(
-                    f"a renewal of {certificate.id} is already in progress",
-                    hint="Wait for its job, or renew with force to start over.",
-                )
-            _cancel_issuing(work, certificate, now, caller)
-            certificate = work.certificates.save(life.step(certificate, CertificateEvent.ABANDON, now))
-        CERTIFICATE.next(certificate.status, CertificateEvent.RENEW)
-        holders = key_holders(work, certificate)
-        if not holders:
-            raise Conflict(
-                f"cannot renew {certificate.id}: it has no target, so there is no agent to make its key",
-                hint="Give the certificate at least one enabled target (target_ids), then renew again.",
-            )
         audit.record(
             work,
             caller,
@@ -66,7 +54,33 @@ def renew(
             force=force,
             reason=reason,
         )
+        if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS:
+            if not force:
+                return _join(work, certificate, now)
+            _cancel_issuing(work, certificate, now, caller)
+            certificate = work.certificates.save(life.step(certificate, CertificateEvent.ABANDON, now))
+        CERTIFICATE.next(certificate.status, CertificateEvent.RENEW)
+        holders = key_holders(work, certificate)
+        if not holders:
+            raise Conflict(
+                f"cannot renew {certificate.id}: it has no target, so there is no agent to make its key",
+                hint="Give the certificate at least one enabled target (target_ids), then renew again.",
+            )
         return _begin(work, caller, certificate, holders, now)
+
+
+def _join(work: Work, certificate: ManagedCertificate, now: datetime) -> tuple[Job, ...]:
+    """The open jobs of a renewal under way, those that wait to try again trying now. Raises `Conflict` when there is
+    nothing to hurry and somebody else asked for it."""
+    under_way = [job for job in work.jobs.open_of(certificate.id) if job.type in ISSUING]
+    waiting = [job for job in under_way if job.status is JobStatus.FAILED]
+    if not waiting and any(job.requested_by != SYSTEM.name for job in under_way):
+        raise Conflict(
+            f"a renewal of {certificate.id} is already in progress",
+            hint="Wait for its job, or renew with force to start over.",
+        )
+    hurried = {job.id: work.jobs.save(job_life.retry(job, now)) for job in waiting}
+    return tuple(hurried.get(job.id, job) for job in under_way)
 
 
 def key_holders(work: Work, certificate: ManagedCertificate) -> tuple[AgentId, ...]:

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from certctl_core.errors import Conflict, IllegalTransition
+from certctl_core.errors import Conflict, IllegalTransition, UpstreamUnavailable
 from certctl_core.models.certificates import CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType
-from certctl_core.usecases import certificates, renewal, revocation
+from certctl_core.usecases import certificates, issuance, renewal, revocation
 from tests.core.usecases.world import ADMIN, World
 
 
@@ -66,6 +66,30 @@ def test_a_second_renewal_while_one_is_in_progress_is_a_conflict_unless_forced(w
     by_id = {job.id: job for job in world.jobs()}
     assert by_id[first.id].status is JobStatus.CANCELLED
     assert by_id[second.id].status is JobStatus.AWAITING_CSR
+
+
+def test_asking_for_a_renewal_that_the_schedule_has_begun_joins_it(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    renewal.sweep(world.ports)
+    (begun,) = world.jobs()
+
+    assert renewal.renew(world.ports, ADMIN, certificate.id) == (begun,)
+    assert "renewal_triggered" in world.actions()
+
+
+def test_asking_for_a_renewal_that_waits_to_try_again_makes_it_try_now(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.ca.trouble = UpstreamUnavailable("the CA is asleep")
+    world.issued(certificate, agent)
+    world.ca.trouble = None
+
+    (job,) = renewal.renew(world.ports, ADMIN, certificate.id)
+
+    assert job.status is JobStatus.PENDING
+    assert issuance.process_due(world.ports) == 1
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
 
 
 def test_a_certificate_without_a_target_cannot_be_renewed_and_says_what_to_do(world: World) -> None:
