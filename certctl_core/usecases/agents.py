@@ -205,8 +205,6 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
         _retire_targets(work, agent, now, reason)
         for certificate in certificates:
             _end_jobs(work, certificate, agent, now, reason)
-        for certificate in _lock_certificates_with_jobs(work, agent.id):  # Opened while we waited for the agent.
-            _end_jobs(work, certificate, agent, now, reason)
         if counts.any:
             audit.record(
                 work,
@@ -219,6 +217,11 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
                 targets=counts.active_targets,
                 jobs=counts.pending_jobs,
             )
+    # Renewals that were under way may have opened jobs meanwhile. Their certificates are not to be waited for while the
+    # agent is locked, since who holds one may be waiting for the agent.
+    with ports.work() as work:
+        for certificate in _lock_certificates_with_jobs(work, agent.id):
+            _end_jobs(work, certificate, agent, now, reason)
     return Retired(retired, already=False, cascade=counts.any, counts=counts)
 
 

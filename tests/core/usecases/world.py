@@ -1,6 +1,7 @@
 """A small world for use cases: a clock that moves when told, a store in memory, a CA that can fail or be slow."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 from attrs import define, field
@@ -20,7 +21,7 @@ from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import AnswersOcsp, Issued, Issuer, IssueRequest, Issuers, Ordered, SignsCrls
-from certctl_core.ports.store import Query
+from certctl_core.ports.store import Query, Work
 from certctl_core.ports.target import TargetCatalog
 from certctl_core.usecases import certificates, issuance, renewal
 from tests.stand_ins import MovableClock, PlainBox
@@ -163,12 +164,19 @@ def as_agent(agent: Agent) -> Principal:
     return Principal(agent.id, Role.AGENT, agent.id)
 
 
-def make_world() -> World:
+def make_world(open_work: Callable[[], AbstractContextManager[Work]] | None = None) -> World:
+    """A world over `open_work`, or over a store in memory."""
     clock = MovableClock(START)
     store = MemoryStore()
     authority = ca.create_root("Test CA", KeyKind.ECDSA_P256, START - timedelta(days=1), timedelta(days=3650))
     test_ca = TestCa(authority, store)
-    ports = Ports(work=store.work, clock=clock, secrets=PlainBox(), issuers=OneIssuer(test_ca), targets=AnyTarget())
+    ports = Ports(
+        work=open_work or store.work,
+        clock=clock,
+        secrets=PlainBox(),
+        issuers=OneIssuer(test_ca),
+        targets=AnyTarget(),
+    )
     now = clock.now()
     with ports.work() as work:
         work.teams.add(Team(id=TeamId("team-1"), name="platform", created_at=now, updated_at=now))

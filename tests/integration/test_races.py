@@ -1,0 +1,146 @@
+"""Everybody at once on PostgreSQL: agents, operators and sweeps over the same few certificates.
+
+Whatever the order of events, nobody waits in a circle, nobody's write is stale, nothing that was signed is lost, and no
+certificate is left in renewal with nobody renewing it.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from certctl_adapters.postgres.work import PostgresWork, open_pool
+from certctl_core.errors import CertctlError, Conflict, Gone, NotFound, StaleWrite
+from certctl_core.models.agents import Agent
+from certctl_core.models.certificates import CertificateStatus, ManagedCertificate, RevocationReason
+from certctl_core.models.jobs import ISSUING, OPEN_JOB, JobStatus
+from certctl_core.ports.store import Query
+from certctl_core.usecases import agents, certificates, deployment, issuance, jobs, renewal, revocation
+from tests.core.usecases.world import ADMIN, World, as_agent, make_world
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+CERTIFICATES = 4
+TURNS = 60
+THREADS = 6
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    with open_pool(database_url, size=THREADS + 1) as pool:
+        yield make_world(PostgresWork(pool))
+
+
+class Crowd:
+    """Two agents with a target each, which every certificate has, and what anybody may do to them at any time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.agents = [world.agent("one"), world.agent("two")]
+        targets = [world.target(agent) for agent in self.agents]
+        self.certificates = [world.certificate(*targets, name=f"site-{number}") for number in range(CERTIFICATES)]
+        self.accidents: list[Exception] = []
+
+    def acts(self, chance: random.Random) -> Callable[[], object]:
+        """Something to do now. What ends a life for good is rarer than the rest."""
+        ports, certificate, agent = self.world.ports, chance.choice(self.certificates), chance.choice(self.agents)
+        often: list[Callable[[], object]] = [
+            lambda: renewal.renew(ports, ADMIN, certificate.id, force=chance.random() < 0.5),
+            lambda: self.world.submit(certificate, agent, f"{agent.name} {chance.random()}"),
+            lambda: self.world.submit(certificate, agent, f"{agent.name} {certificate.name}"),
+            lambda: self.deploy(agent, chance),
+            lambda: renewal.sweep(ports),
+            lambda: jobs.release_lapsed(ports),
+            lambda: jobs.retry_due(ports),
+            lambda: jobs.time_out(ports, timedelta(0), timedelta(0)),
+            lambda: issuance.process_due(ports, limit=2),
+            lambda: deployment.deploy(ports, ADMIN, certificate.id),
+            lambda: self.any_job(chance, jobs.retry),
+            lambda: self.any_job(chance, jobs.cancel),
+            lambda: certificates.update(ports, ADMIN, certificate.id, certificates.UpdateCertificate(environment="x")),
+            lambda: agents.heartbeat(ports, as_agent(agent), agent.id, agents.Heartbeat()),
+        ]
+        seldom: list[Callable[[], object]] = [
+            lambda: revocation.revoke(ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED),
+            lambda: certificates.archive(ports, ADMIN, certificate.id),
+            lambda: agents.retire(ports, ADMIN, self.agents[1].id, force=True, reason="tested"),
+        ]
+        return chance.choice(seldom if chance.random() < 0.02 else often)
+
+    def deploy(self, agent: Agent, chance: random.Random) -> None:
+        ports, me = self.world.ports, as_agent(agent)
+        for item in deployment.work(ports, me, agent.id, hand_out=timedelta(0)):
+            if item.target is not None:
+                deployment.report(ports, me, agent.id, item.job.id, JobStatus.RUNNING)
+                outcome = chance.choice((JobStatus.COMPLETED, JobStatus.FAILED))
+                deployment.report(ports, me, agent.id, item.job.id, outcome)
+
+    def any_job(self, chance: random.Random, change: Callable[..., object]) -> None:
+        if there := self.world.jobs():
+            change(self.world.ports, ADMIN, chance.choice(there).id)
+
+    def member(self, seed: int) -> None:
+        chance = random.Random(seed)  # noqa: S311 - chooses what to do, guards nothing
+        for _ in range(TURNS):
+            self.world.clock.advance(timedelta(seconds=chance.choice((0, 1, 100))))
+            try:
+                self.acts(chance)()
+            except (StaleWrite, NotFound) as accident:
+                self.accidents.append(accident)
+            except Conflict as refusal:
+                if "somebody else" in refusal.message:
+                    self.accidents.append(refusal)
+            except Gone:
+                pass
+            except CertctlError as accident:
+                self.accidents.append(accident)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_at_once_nothing_is_lost_doubled_or_stuck(world: World, seed: int) -> None:
+    crowd = Crowd(world)
+    with ThreadPoolExecutor(THREADS) as threads:
+        members = [threads.submit(crowd.member, seed * 100 + number) for number in range(THREADS)]
+    for member in members:
+        member.result()
+    assert crowd.accidents == []
+
+    world.clock.advance(timedelta(minutes=5))
+    jobs.release_lapsed(world.ports)
+    while issuance.process_due(world.ports):
+        pass
+    for certificate in crowd.certificates:
+        nothing_is_stuck(world, certificate)
+    everything_signed_is_on_record(world, crowd.certificates)
+
+
+def nothing_is_stuck(world: World, certificate: ManagedCertificate) -> None:
+    now_is = world.now_is(certificate)
+    with world.ports.work() as work:
+        open_jobs = [job for job in work.jobs.open_of(certificate.id) if job.type in ISSUING]
+    if now_is.status is CertificateStatus.RENEWAL_IN_PROGRESS:
+        assert open_jobs, "nobody renews it any more"
+    if now_is.status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED):
+        assert not [job for job in open_jobs if job.status in OPEN_JOB]
+    if now_is.status in (CertificateStatus.ACTIVE, CertificateStatus.FAILED):
+        assert now_is.renew_at is not None, "nobody will look at it again"
+
+
+def everything_signed_is_on_record(world: World, all_certificates: list[ManagedCertificate]) -> None:
+    signed = {request.plan.serial_number for request in world.ca.requests}
+    with world.ports.work() as work:
+        recorded = [v for one in all_certificates for v in work.versions.page(one.id, 500, 0).items]
+        revoked = {
+            version.serial_number
+            for version in recorded
+            if work.revocations.find(version.issuer_id, version.serial_number)
+        }
+        gone = {
+            found.id
+            for found in work.certificates.page(Query(limit=500)).items
+            if found.status is CertificateStatus.REVOKED
+        }
+    assert {version.serial_number for version in recorded} == signed
+    assert revoked >= {version.serial_number for version in recorded if version.certificate_id in gone}
