@@ -1,0 +1,113 @@
+"""What requests cost the database, in statements. `pytest -s` prints them; a request that grows is noticed here."""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from psycopg_pool import ConnectionPool
+
+from certctl_adapters.postgres.work import PostgresWork
+from certctl_adapters.secretbox import PassphraseBox
+from certctl_core.models.access import SYSTEM, Role
+from certctl_core.usecases import access
+from certctl_web.options import Options
+from tests.stand_ins import MovableClock
+from tests.web.api import GIVEN, Api, Reply, csr_pem, make_api, make_ports
+
+pytestmark = pytest.mark.integration
+
+
+class Counted(psycopg.Cursor[Any]):
+    """A cursor that remembers what it was asked, but for the frames of transactions."""
+
+    statements: ClassVar[list[str]] = []
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "Counted":
+        text = query if isinstance(query, bytes) else query.as_bytes(self)
+        if text.split()[0] not in (b"BEGIN", b"COMMIT"):
+            Counted.statements.append(" ".join(text.decode().split()))
+        super().execute(query, params, **options)
+        return self
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Api]:
+    clock = MovableClock()
+    kwargs = {"autocommit": True, "cursor_factory": Counted}
+    with ConnectionPool(database_url, min_size=1, max_size=4, kwargs=kwargs, open=True) as pool:
+        ports = make_ports(PostgresWork(pool), clock)
+        made = make_api(Options(given_keys=GIVEN, rate=None, record_calls=False), ports, clock)
+        made.foundations()
+        yield made
+        made.app.close()
+
+
+def cost(what: str, call: Callable[[], Any]) -> int:
+    Counted.statements.clear()
+    call()
+    lines = (f"\n      {line[:100]}" for line in Counted.statements)
+    sys.stdout.write(f"{len(Counted.statements):3} {what}{''.join(lines)}\n")
+    return len(Counted.statements)
+
+
+def test_who_asks_is_known_after_one_statement(api: Api) -> None:
+    key = access.create_key(api.ports, SYSTEM, "somebody", Role.VIEWER).plain
+    assert cost("first use of a key", lambda: access.authenticate(api.ports, key)) == 2
+    assert cost("authentication", lambda: access.authenticate(api.ports, key)) == 1
+    assert cost("a wrong key", lambda: api.get("/api/v1/teams", by="cck_wrong")) == 1
+    api.clock.advance(timedelta(minutes=1))
+    assert cost("authentication a minute later", lambda: access.authenticate(api.ports, key)) == 2
+
+
+def test_the_calls_of_an_agent_cost_little(api: Api) -> None:
+    agent = api.agent()
+    api.certificate(api.target(agent))
+    path = f"/api/v1/agents/{agent.id}"
+
+    def poll() -> Reply:
+        return api.get(f"{path}/work", by=agent.key)
+
+    poll()
+    api.get("/.well-known/pki/crl/iss-local", by=None)  # the CA is made by whoever comes first
+    assert cost("heartbeat", lambda: api.post(f"{path}/heartbeat", {}, by=agent.key)) <= 3
+    assert cost("a poll that finds nothing", poll) <= 4
+    assert cost("renewal", lambda: api.made("/api/v1/certificates/mc-site/renew", {})) <= 9
+    assert cost("a poll that finds a CSR to make", poll) <= 5
+    sent = {"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-site"}
+    assert cost("a CSR, signed", lambda: api.post(f"{path}/csr", sent, by=agent.key)) <= 36
+    assert cost("a poll that finds a deployment", poll) <= 8
+    assert cost("the certificate", lambda: api.get(f"{path}/certificates/mc-site", by=agent.key)) <= 4
+    (job,) = api.get("/api/v1/jobs?type=Deployment").json["data"]
+    report = f"{path}/jobs/{job['id']}/status"
+    assert cost("Running", lambda: api.post(report, {"status": "Running"}, by=agent.key)) <= 7
+    assert cost("Completed", lambda: api.post(report, {"status": "Completed"}, by=agent.key)) <= 12
+
+
+def test_work_without_secrets_opens_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a sealed value stretches a passphrase, which takes longer than the whole request otherwise does."""
+    agent = api.agent()
+    api.certificate(api.target(agent))
+    api.issue(agent, "mc-site")
+    opened: list[bytes] = []
+    monkeypatch.setattr(type(api.ports.secrets), "open", lambda _box, sealed: opened.append(sealed))
+    assert api.get(f"/api/v1/agents/{agent.id}/work", by=agent.key).json["count"] == 1
+    assert api.get("/.well-known/pki/crl/iss-local", by=None).status == 200
+    assert opened == []
+
+
+def test_a_key_is_stretched_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    stretched: list[bytes] = []
+
+    def counted(**how: Any) -> Any:
+        stretched.append(how["salt"])
+        return PBKDF2HMAC(**how)
+
+    box = PassphraseBox("a passphrase that is long enough")
+    sealed = [box.seal(b"one"), box.seal(b"two")]
+    monkeypatch.setattr("certctl_adapters.secretbox.PBKDF2HMAC", counted)
+    assert [box.open(one) for one in sealed * 3] == [b"one", b"two"] * 3
+    assert stretched == []
