@@ -6,6 +6,7 @@ every line that its greenlet or thread writes. Secrets are kept out by never bei
 """
 
 import logging
+import re
 import sys
 from typing import Final
 
@@ -15,6 +16,8 @@ from structlog.typing import EventDict, Processor
 from certctl_web.settings import Log
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 CHATTY: Final = {"huey": logging.WARNING, "gunicorn": logging.WARNING, "psycopg.pool": logging.ERROR}
 """Libraries whose every step is of interest only when looking for a fault, and what is heard of them otherwise. The
@@ -62,7 +65,11 @@ def configure(log: Log, process: str) -> None:
 def _renderers(form: str) -> list[Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if form == "text":
-        return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Not structlog's own tracebacks: where rich is installed they show every local variable, keys and tokens too.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        return [remove_meta, structlog.processors.format_exc_info, _for_a_terminal, renderer]
     return [
         remove_meta,
         structlog.processors.format_exc_info,
@@ -70,6 +77,15 @@ def _renderers(form: str) -> list[Processor]:
         _for_the_eye,
         structlog.processors.JSONRenderer(default=str, sort_keys=False),
     ]
+
+
+def _for_a_terminal(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Without what a terminal obeys: others choose what some of the texts say."""
+    return {name: _CONTROLS.sub(_escaped, value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\x{ord(found.group()):02x}"
 
 
 def _for_the_eye(_logger: object, _method: str, event: EventDict) -> EventDict:

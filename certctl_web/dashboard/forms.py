@@ -5,6 +5,7 @@ not send it; W3C Fetch Metadata) *and* it carries the token that was put into th
 """
 
 import hmac
+import re
 import secrets
 import urllib.parse
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ FORM_COOKIE: Final = "__Host-certctl-form"
 
 CSRF_FIELD: Final = "csrf_token"
 MAX_FORM: Final = 64 * 1024
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def query(req: falcon.Request) -> Mapping[str, str]:
@@ -62,7 +64,9 @@ def _comes_from_here(req: falcon.Request, public_url: str) -> bool:
 
 def token_of(req: falcon.Request, resp: falcon.Response) -> str:
     """The token of forms outside of a session, kept in a cookie of its own."""
-    token = req.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
+    token = req.cookies.get(FORM_COOKIE, "")
+    if not _TOKEN.fullmatch(token):
+        token = secrets.token_urlsafe(32)
     set_cookie(resp, FORM_COOKIE, token)
     return token
 

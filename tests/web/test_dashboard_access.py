@@ -34,6 +34,13 @@ def log_in(browser: Browser, key: str, **fields: str) -> int:
     return browser.ask("POST", "/login", {**form.fields, "api_key": key, **fields}, FROM_HERE).status
 
 
+@pytest.mark.parametrize("cookie", ["\xe4", "a\x01b", "x" * 6000, '"'])
+def test_a_cookie_that_is_not_ours_is_replaced(browser: Browser, cookie: str) -> None:
+    browser.jar[FORM_COOKIE] = cookie
+    assert browser.get("/login").status == 200
+    assert len(browser.jar[FORM_COOKIE]) == 43
+
+
 def test_a_key_opens_a_session_and_the_page_that_was_wanted(browser: Browser) -> None:
     form = browser.get("/certificates/cert-shop?x=1&y=2").form("/login")
     view = browser.submit(form, api_key=f" {browser.key(Role.VIEWER)} ")
