@@ -37,6 +37,10 @@ def test_every_link_leads_somewhere() -> None:
     assert runpy.run_path(str(ROOT / "docs/links.py"))["broken"]() == []
 
 
+def test_the_reference_is_what_the_code_says() -> None:
+    assert runpy.run_path(str(ROOT / "docs/generate.py"))["stale"]() == []
+
+
 def test_the_architecture_page_names_every_package() -> None:
     page = (ROOT / "docs/explanation/architecture.md").read_text()
     packages = {path.parent for path in files() if path.name == "__init__.py" and path.parts[0] in PACKAGES}
