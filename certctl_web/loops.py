@@ -62,7 +62,7 @@ def _expiries(on: Duty) -> int:
 
 def _housekeeping(on: Duty) -> int:
     audit.forget_calls(on.ports, on.settings.storage.api_call_retention)
-    return access.purge_sessions(on.ports)
+    return access.purge_sessions(on.ports) + jobs.purge(on.ports, on.settings.jobs.retention)
 
 
 LOOPS: Final[Sequence[Loop]] = (
@@ -72,5 +72,5 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("job_timeout", lambda every: every.job_timeout, _timeouts, "fails jobs that waited too long"),
     Loop("agent_health", lambda every: every.agent_health, _silent_agents, "marks silent agents as Offline"),
     Loop("short_lived_expiry", lambda every: every.short_lived, _expiries, "marks what has run out as Expired"),
-    Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes old sessions and call records"),
+    Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),
 )

@@ -407,12 +407,16 @@ class Schedule:
     ] = timedelta(seconds=30)
     housekeeping: Annotated[
         timedelta,
-        Row("HOUSEKEEPING_INTERVAL", _INTERVAL, "How often old sessions and call records are removed."),
+        Row("HOUSEKEEPING_INTERVAL", _INTERVAL, "How often old sessions, call records and finished jobs are removed."),
     ] = timedelta(hours=1)
 
 
 @frozen
 class Jobs:
+    retention: Annotated[
+        timedelta,
+        Row("JOB_RETENTION", duration(timedelta(days=1)), "How long jobs that are over are kept."),
+    ] = timedelta(days=90)
     awaiting_csr: Annotated[
         timedelta, Row("JOB_AWAITING_CSR_TIMEOUT", _INTERVAL, "How long a job waits for its agent's CSR.")
     ] = timedelta(hours=24)

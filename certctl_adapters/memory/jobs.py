@@ -78,6 +78,18 @@ class MemoryJobs(MemoryTable[Job], Jobs):
 
         return self.select(is_overdue, by("created_at", "id"), limit)
 
+    def purge(self, created_before: datetime, limit: int) -> int:
+        def is_over(job: Job) -> bool:
+            has_failed = job.status is JobStatus.FAILED and job.next_attempt_at is None
+            return job.created_at < created_before and (
+                has_failed or job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED)
+            )
+
+        over = self.select(is_over, by("created_at", "id"), limit)
+        for job in over:
+            self.remove(job.id)
+        return len(over)
+
     def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
         def is_open(job: Job) -> bool:
             will_retry = job.status is JobStatus.FAILED and job.next_attempt_at is not None

@@ -128,6 +128,19 @@ class PostgresJobs(PostgresTable[Job], Jobs):
             limit=limit,
         )
 
+    def purge(self, created_before: datetime, limit: int) -> int:
+        return self._transaction.change(
+            b"""
+            DELETE FROM jobs WHERE id IN (
+                SELECT id FROM jobs
+                WHERE created_at < %s
+                  AND (status IN ('Completed', 'Cancelled') OR (status = 'Failed' AND next_attempt_at IS NULL))
+                ORDER BY created_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+            )
+            """,
+            [created_before, limit],
+        )
+
     def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
         return self.select(
             """

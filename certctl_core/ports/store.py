@@ -253,6 +253,11 @@ class Jobs(Table[Job], Protocol):
         skipping."""
 
     @abstractmethod
+    def purge(self, created_before: datetime, limit: int) -> int:
+        """Remove jobs that are over for good and were created before the given time, oldest first. Versions and
+        attempts stay and forget which job they came from. Returns how many were removed."""
+
+    @abstractmethod
     def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
         """Open jobs of a certificate, and Failed ones that will still retry, locked, oldest first."""
 

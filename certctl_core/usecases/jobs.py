@@ -220,6 +220,17 @@ def release_lapsed(ports: Ports) -> int:
     return _sweep(ports, lambda work, now: work.jobs.due_releases(now, BATCH), give_back)
 
 
+def purge(ports: Ports, keep: timedelta) -> int:
+    """Forget jobs that are over and older than `keep`; the audit trail still tells of them. Returns how many."""
+    done = 0
+    while True:
+        with ports.work() as work:
+            removed = work.jobs.purge(ports.clock.now() - keep, BATCH)
+        done += removed
+        if removed < BATCH:
+            return done
+
+
 def retry_due(ports: Ports) -> int:
     """Failed jobs whose pause is over try again. Returns how many."""
 

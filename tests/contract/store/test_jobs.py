@@ -6,8 +6,10 @@ import pytest
 from attrs import evolve
 
 from certctl_core.errors import Duplicate
+from certctl_core.ids import CertificateId
 from certctl_core.lifecycle import job as life
 from certctl_core.models.jobs import OPEN_JOB, Job, JobStatus, JobType
+from certctl_core.ports.store import Query
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, SECOND, OpenWork
 
@@ -237,6 +239,28 @@ class TestSweeps:
         with busy() as work:
             assert ids(work.jobs.due_timeouts(old, AT - 7 * DAY, 10)) == ["no approval", "no csr"]
             assert ids(work.jobs.due_timeouts(old, AT - 7 * DAY, 1)) == ["no approval"]
+
+    def test_only_old_jobs_that_are_over_for_good_are_purged(self, busy: OpenWork) -> None:
+        put(busy, *one_each(kind=JobType.ISSUANCE))
+        put(busy, facts.job("will retry", certificate_id="mc-8", status=JobStatus.FAILED, next_attempt_at=AT + DAY))
+        with busy() as work:
+            assert work.jobs.purge(AT, 10) == 0
+            assert work.jobs.purge(AT + SECOND, 2) == 2
+            assert work.jobs.purge(AT + SECOND, 10) == 1
+            left = work.jobs.page(Query(limit=20)).items
+        assert {job.id for job in left} == {"Pending", "AwaitingCSR", "AwaitingApproval", "Running", "will retry"}
+
+    def test_a_version_outlives_the_job_it_came_from(self, busy: OpenWork) -> None:
+        put(busy, facts.job("old", status=JobStatus.COMPLETED))
+        with busy() as work:
+            work.attempts.add(facts.attempt(job_id="old"))
+            work.versions.add(facts.version(job_id="old"))
+        with busy() as work:
+            assert work.jobs.purge(AT + SECOND, 10) == 1
+        with busy() as work:
+            version = work.versions.latest(CertificateId("mc-1"))
+            assert version is not None
+            assert version.job_id is None
 
     def test_open_jobs_of_a_certificate_include_those_that_will_retry(self, busy: OpenWork) -> None:
         put(

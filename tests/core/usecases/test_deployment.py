@@ -279,3 +279,15 @@ def test_a_deployment_that_never_comes_to_a_result_ends(world: World, agent: Age
     (job,) = world.jobs(JobStatus.FAILED)
     assert "without a result" in job.last_error
     assert job.next_attempt_at is None
+
+
+def test_jobs_that_are_over_are_forgotten_after_their_time(
+    world: World, agent: Agent, certificate: ManagedCertificate
+) -> None:
+    (item,) = handed_out(world, agent)
+    deployment.report(world.ports, as_agent(agent), agent.id, item.job.id, JobStatus.COMPLETED)
+    assert jobs.purge(world.ports, timedelta(days=90)) == 0
+    world.clock.advance(timedelta(days=91))
+    assert jobs.purge(world.ports, timedelta(days=90)) == 2
+    assert world.jobs() == []
+    assert certificates.versions(world.ports, certificate.id, 10, 0).total == 1
