@@ -311,7 +311,7 @@ def _trouble(company: Company, shop: ManagedCertificate) -> None:
         max_attempts=5,
         last_error=NGINX_SAYS,
         next_attempt_at=company.now + timedelta(minutes=3),
-        ago=timedelta(minutes=6),
+        ago=timedelta(minutes=3, seconds=30),
     )
     company.job(3, failed, JobStatus.FAILED, type=kind.RENEWAL, attempts=3, last_error="agent agent-lab sent no CSR")
     company.job(
