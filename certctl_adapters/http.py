@@ -87,7 +87,7 @@ class Answer:
         """The decoded body. Raises `UpstreamUnavailable` when it is not JSON: something else answered."""
         try:
             return json.loads(self.body)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise UpstreamUnavailable(f"the answer is not JSON: {_excerpt(self.body)!r}") from problem
 
 
@@ -326,7 +326,7 @@ def retry_after(answer: Answer) -> int | None:
 def _problem(answer: Answer) -> Mapping[str, Json]:
     try:
         told = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

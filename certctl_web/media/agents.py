@@ -16,11 +16,11 @@ from certctl_core.pki import csr, reading
 from certctl_core.usecases import agents as usecases
 from certctl_core.usecases.deployment import WorkItem as OfferedWork
 from certctl_core.usecases.issuance import SubmitCsr as CsrWish
-from certctl_web.media.bounds import Length, Name, Prose, Range, Reference, Report, Word
+from certctl_web.media.bounds import PLAIN, Length, Name, Prose, Range, Reference, Report, Word
 from certctl_web.media.paging import Paging
 from certctl_web.media.reading import Accepts, fields_of
 
-AgentName = Annotated[str, Length(1, 128)]
+AgentName = Annotated[str, Length(1, 128), PLAIN]
 
 
 @frozen(kw_only=True)
@@ -112,7 +112,7 @@ class Heartbeat:
 class IssueJoinToken:
     """A token for one agent. With `agent_name` the agent gets that name."""
 
-    agent_name: Annotated[str, Length(0, 128)] = ""
+    agent_name: Annotated[str, Length(0, 128), PLAIN] = ""
     ttl_seconds: Annotated[int, Range(1, int(usecases.MAX_TOKEN_LIFE.total_seconds()))] = 3600
 
     @property

@@ -1,7 +1,7 @@
 """What values must be beyond their types. The reader checks these and the OpenAPI document tells them."""
 
 import re
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -80,12 +80,15 @@ class Fallback(Described):
         return {"minimum": self.least, "maximum": self.most}
 
 
-Name = Annotated[str, Length(1, 255)]
+PLAIN: Final = Matching(re.compile(r"[^\x00-\x1f\x7f-\x9f]*"), "without control characters")
+"""For what is shown in lists and on terminals, which obey such characters."""
+
+Name = Annotated[str, Length(1, 255), PLAIN]
 Identity = Annotated[str, Matching(CLIENT_ID, "1 to 128 letters, digits, dots, dashes or underscores")]
 Reference = Annotated[str, Length(0, 128)]
 """The id of something else; whether there is such a thing is for the store to say."""
 
-Word = Annotated[str, Length(0, 255)]
+Word = Annotated[str, Length(0, 255), PLAIN]
 Prose = Annotated[str, Length(0, 4096)]
 Report = Annotated[str, Length(0, 1 << 16)]
 """What a program said, in full."""

@@ -99,7 +99,10 @@ def submit_csr(call: Call[None], asked: SubmitCsr) -> CsrTaken:
     if certificate_id is None:
         if asked.job_id is None:
             raise Invalid.field("certificate_id", "is required unless job_id is given")
-        certificate_id = jobs.get(call.ports, asked.job_id).certificate_id
+        job = jobs.get(call.ports, asked.job_id)
+        if job.agent_id != call.path["id"]:
+            raise Forbidden(f"job {job.id} belongs to another agent")
+        certificate_id = job.certificate_id
     submitted = issuance.submit_csr(call.ports, call.caller, asked.wish(call.path["id"], certificate_id))
     return CsrTaken(status="csr_signed" if submitted.version else "csr_accepted", job_id=submitted.job.id)
 

@@ -135,6 +135,13 @@ def test_a_call_carries_json_and_the_headers_of_the_client(peer: Peer, client: H
     assert answer.json() == {"jobs": []}
 
 
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_that_is_nested_without_end_is_no_answer(peer: Peer, client: HttpClient, status: int) -> None:
+    peer.status, peer.body = status, b"[" * 200_000
+    with pytest.raises(UpstreamUnavailable):
+        client.ask("GET", "/x").json()
+
+
 def test_a_redirect_is_an_answer_and_is_not_followed(peer: Peer, client: HttpClient) -> None:
     peer.status, peer.headers = 302, {"Location": "http://169.254.169.254/"}
     assert client.call("GET", "/x").status == 302

@@ -153,6 +153,10 @@ def test_a_csr_may_name_its_job_alone(fleet: Api, agent: AnAgent) -> None:
     fleet.certificate(fleet.target(agent))
     job = fleet.made(f"{LIFE}/renew", {})["job_id"]
     asked = {"csr_pem": csr_pem("site.example.com", []), "job_id": job}
+    other = fleet.agent("web-2")
+    stolen = fleet.post(f"/api/v1/agents/{other.id}/csr", asked, by=other.key)
+    assert stolen.status == 403
+    assert "mc-site" not in stolen.json["message"], "what the job is for is none of another agent's business"
     assert fleet.post(f"/api/v1/agents/{agent.id}/csr", asked, by=agent.key).json["job_id"] == job
 
 

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certctl_core.errors import Invalid
+from certctl_web.media.agents import RegisterAgent
 from certctl_web.media.bounds import Identity, Name, Range
+from certctl_web.media.catalog import CreateTeam
 from certctl_web.media.certificates import CertificateList
 from certctl_web.media.paging import PagedResponse, Paging, cursor_after, read_cursor
 from certctl_web.media.reading import Accepts, read_body, read_query, read_time
@@ -233,3 +235,10 @@ def test_what_is_no_cursor_is_named(text: str) -> None:
 def test_what_is_none_is_left_out_and_lists_are_never_null() -> None:
     written = json.loads(write_json(PagedResponse(data=(), total=0, page=1, per_page=50)))
     assert written == {"data": [], "total": 0, "page": 1, "per_page": 50}
+
+
+@pytest.mark.parametrize("name", ["web\x1b[2J", "web\r\nServer: x", "\x00", "web\x9b31m", "web\x7f"])
+def test_names_hold_no_control_characters(name: str) -> None:
+    for kind in (RegisterAgent, CreateTeam):
+        with pytest.raises(Invalid, match=r"name: must be without|NUL"):
+            read_body(kind, json.dumps({"name": name, "hostname": "h"}).encode())

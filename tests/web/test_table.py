@@ -162,7 +162,10 @@ def test_the_document_tells_bounds_defaults_and_roles() -> None:
     document = openapi.document(TABLE, "1.2.3")
     creation = document["components"]["schemas"]["CreateCertificate"]
     assert creation["required"] == ["name", "common_name", "owner_id", "team_id", "issuer_id", "renewal_policy_id"]
-    assert creation["properties"]["name"] == {"type": "string", "minLength": 1, "maxLength": 255}
+    name = creation["properties"]["name"]
+    assert (name["type"], name["minLength"], name["maxLength"]) == ("string", 1, 255)
+    assert re.search(name["pattern"], "Olga's site, №1")
+    assert not re.search(name["pattern"], "a\x1bb")
     assert creation["additionalProperties"] is False
     listing = document["paths"]["/api/v1/certificates"]["get"]
     page_size = next(p for p in listing["parameters"] if p["name"] == "page_size")
