@@ -415,9 +415,16 @@ def _whole(value: Json, unit: str) -> int:
     return value
 
 
+def _timedelta(microseconds: int) -> timedelta:
+    try:
+        return timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise Mismatch("a shorter time") from None
+
+
 SECONDS: Final = Kind(
     "integer",
-    lambda value: timedelta(seconds=_whole(value, "seconds")),
+    lambda value: _timedelta(_whole(value, "seconds") * 1_000_000),
     lambda value: int(value.total_seconds()),
     {"type": "integer", "minimum": 0},
 )
@@ -425,7 +432,7 @@ SECONDS: Final = Kind(
 
 NANOSECONDS: Final = Kind(
     "integer",
-    lambda value: timedelta(microseconds=_whole(value, "nanoseconds") // 1000),
+    lambda value: _timedelta(_whole(value, "nanoseconds") // 1000),
     lambda value: value // timedelta(microseconds=1) * 1000,
     {"type": "integer", "minimum": 0},
 )

@@ -144,6 +144,8 @@ def test_every_problem_is_reported_at_once() -> None:
         ("token", "a\0b", "NUL"),
         ("mode", "smoke", "one of api, file"),
         ("store", "x", "LocalMachine"),
+        ("timeout", 10**14, "a shorter time"),
+        ("pause", 10**30, "a shorter time"),
         ("names", "a", "a list of strings"),
         ("labels", {"a": 1}, "values are strings"),
         ("timeout", -1, "seconds"),
