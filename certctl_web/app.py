@@ -15,6 +15,7 @@ from certctl_web import dashboard
 from certctl_web.access import Keyring
 from certctl_web.endpoint import Endpoint, row_of
 from certctl_web.middleware import recovery
+from certctl_web.middleware.agent_activity import AgentActivity
 from certctl_web.middleware.api_audit import ApiAudit, CallRecorder
 from certctl_web.middleware.authentication import Authentication
 from certctl_web.middleware.body_limit import BodyLimit
@@ -33,22 +34,23 @@ StartResponse = Callable[..., Any]
 class Application:
     """A WSGI application. `falcon` is there for pages that are not operations to be added to."""
 
-    def __init__(self, app: "falcon.App[Any, Any]", recorder: CallRecorder) -> None:
+    def __init__(self, app: "falcon.App[Any, Any]", *writers: CallRecorder | AgentActivity) -> None:
         self.falcon = app
-        self._recorder = recorder
+        self._writers = writers
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         return self.falcon(environ, start_response)
 
     def close(self) -> None:
         """Write what is still to be recorded. The ports must still work."""
-        self._recorder.close()
+        for writer in self._writers:
+            writer.close()
 
 
 def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row] = TABLE) -> Application:
     """The application over these ports."""
     options = options or Options()
-    recorder = CallRecorder(ports)
+    recorder, activity = CallRecorder(ports), AgentActivity(ports)
     limit = RateLimit(options.rate, options.agent_rate) if options.rate else None
     keyring = Keyring(ports, options.given_keys) if options.auth_required else None
     middleware: list[Any] = [
@@ -59,7 +61,7 @@ def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row
         *([limit] if limit else []),
         Cors(options.cors_origins),
         Authentication(keyring, limit, row_of),
-        *([ApiAudit(recorder.add, ports)] if options.record_calls else []),
+        *([ApiAudit(recorder.add, ports), activity] if options.record_calls else []),
     ]
     app: falcon.App[Any, Any] = falcon.App(middleware=middleware)
     recovery.install(app)
@@ -69,4 +71,4 @@ def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row
     for path, rows in by_path.items():
         app.add_route(path, Endpoint(ports, options, rows))
     dashboard.mount(app, ports, options)
-    return Application(app, recorder)
+    return Application(app, recorder, activity)

@@ -62,6 +62,7 @@ def _expiries(on: Duty) -> int:
 
 def _housekeeping(on: Duty) -> int:
     audit.forget_calls(on.ports, on.settings.storage.api_call_retention)
+    agents.forget_activity(on.ports, on.settings.storage.api_call_retention)
     return access.purge_sessions(on.ports) + jobs.purge(on.ports, on.settings.jobs.retention)
 
 

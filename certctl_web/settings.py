@@ -348,7 +348,8 @@ class Storage:
         Row(
             "API_CALL_RETENTION",
             duration(timedelta(days=1)),
-            "How long the record of API calls is kept, in whole months. The audit trail is kept for ever.",
+            "How long the record of API calls is kept, in whole months, and the counts of heartbeats and polls. "
+            "The audit trail is kept for ever.",
         ),
     ] = timedelta(days=90)
 

@@ -14,7 +14,7 @@ from certctl_core.models.access import ApiKey, Role, Session
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, JoinToken
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import OPEN_JOB
-from certctl_core.ports.store import Agents, ApiKeys, JoinTokens, Sessions
+from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions
 
 _HEARD = (
     "status",
@@ -27,6 +27,7 @@ _HEARD = (
     "clock_offset",
 )
 _USE_PRECISION = timedelta(minutes=1)
+_ACTIVITY = "agent_activity"
 
 
 class MemoryAgents(MemoryTable[Agent], Agents):
@@ -61,6 +62,23 @@ class MemoryAgents(MemoryTable[Agent], Agents):
         counted = (a for a in self._rows.values() if a.retired_at is None and a.id not in SENTINEL_AGENTS)
         found = Counter(agent.status for agent in counted)
         return {status.value: found[status] for status in AgentStatus}
+
+    def add_activity(self, heard: Sequence[Activity]) -> None:
+        for new in heard:
+            if self.find(new.agent_id) is None:
+                continue
+            key = (new.agent_id, new.hour)
+            known = self._transaction.rows(_ACTIVITY).get(key) or Activity(*key)
+            sums = {name: getattr(known, name) + getattr(new, name) for name in ("heartbeats", "polls")}
+            self._transaction.set(_ACTIVITY, key, evolve(known, **sums))
+
+    def activity(self, agent_id: AgentId, since: datetime) -> Sequence[Activity]:
+        rows = self._transaction.rows(_ACTIVITY)
+        return [one for (agent, hour), one in sorted(rows.items()) if agent == agent_id and hour >= since]
+
+    def forget_activity(self, before: datetime) -> None:
+        for key in [key for key in self._transaction.rows(_ACTIVITY) if key[1] < before]:
+            self._transaction.unset(_ACTIVITY, key)
 
 
 class MemoryJoinTokens(MemoryTable[JoinToken], JoinTokens):

@@ -1,7 +1,7 @@
 """Agents and credentials."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from certctl_adapters.kinds import AGENTS, API_KEYS, JOIN_TOKENS, SESSIONS
@@ -10,7 +10,7 @@ from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, ApiKeyId
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, JoinToken
-from certctl_core.ports.store import Agents, ApiKeys, JoinTokens, Sessions
+from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions
 
 _AGENT: Final = shape_of(AGENTS)
 _JOIN_TOKEN: Final = shape_of(JOIN_TOKENS)
@@ -75,6 +75,39 @@ class PostgresAgents(PostgresTable[Agent], Agents):
             [list(SENTINEL_AGENTS)],
         )
         return {status.value: counted.get(status.value, 0) for status in AgentStatus}
+
+    def add_activity(self, heard: Sequence[Activity]) -> None:
+        # In order, so that two processes that count the same agents do not wait for each other in a circle.
+        self._transaction.change(
+            b"""
+            INSERT INTO agent_activity AS known (agent_id, hour, heartbeats, polls)
+            SELECT new.* FROM unnest(%s::text[], %s::timestamptz[], %s::int[], %s::int[])
+                AS new (agent_id, hour, heartbeats, polls)
+            WHERE EXISTS (SELECT FROM agents WHERE id = new.agent_id)
+            ORDER BY new.agent_id, new.hour
+            ON CONFLICT (agent_id, hour) DO UPDATE SET
+                heartbeats = known.heartbeats + excluded.heartbeats, polls = known.polls + excluded.polls
+            """,
+            [
+                [one.agent_id for one in heard],
+                [one.hour for one in heard],
+                [one.heartbeats for one in heard],
+                [one.polls for one in heard],
+            ],
+        )
+
+    def activity(self, agent_id: AgentId, since: datetime) -> Sequence[Activity]:
+        rows = self._transaction.rows(
+            b"""
+            SELECT agent_id, hour, heartbeats, polls FROM agent_activity WHERE agent_id = %s AND hour >= %s
+            ORDER BY hour
+            """,
+            [agent_id, since],
+        )
+        return [Activity(AgentId(agent), hour.astimezone(UTC), beats, polls) for agent, hour, beats, polls in rows]
+
+    def forget_activity(self, before: datetime) -> None:
+        self._transaction.change(b"DELETE FROM agent_activity WHERE hour < %s", [before])
 
 
 class PostgresJoinTokens(PostgresTable[JoinToken], JoinTokens):

@@ -265,6 +265,16 @@ class Jobs(Table[Job], Protocol):
     def count_by_status(self) -> Mapping[JobStatus, int]: ...
 
 
+@frozen
+class Activity:
+    """How often an agent was heard within one hour, which is named by its beginning."""
+
+    agent_id: AgentId
+    hour: datetime
+    heartbeats: int = 0
+    polls: int = 0
+
+
 class Agents(Table[Agent], Protocol):
     @abstractmethod
     def due_for_offline(self, heard_before: datetime, limit: int) -> Sequence[Agent]:
@@ -280,6 +290,18 @@ class Agents(Table[Agent], Protocol):
     @abstractmethod
     def count_by_status(self) -> Mapping[str, int]:
         """Agents that are not retired, by status value, the control plane's own left out."""
+
+    @abstractmethod
+    def add_activity(self, heard: Sequence[Activity]) -> None:
+        """Add to what is counted already. Agents that do not exist are passed over."""
+
+    @abstractmethod
+    def activity(self, agent_id: AgentId, since: datetime) -> Sequence[Activity]:
+        """Hours from the given one on in which the agent was heard, oldest first."""
+
+    @abstractmethod
+    def forget_activity(self, before: datetime) -> None:
+        """Delete hours that began before the given time."""
 
 
 class JoinTokens(Table[JoinToken], Protocol):

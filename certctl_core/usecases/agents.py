@@ -1,6 +1,6 @@
 """Agents: joining with a single-use token, heartbeats, retirement."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,7 +15,7 @@ from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, Join
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import OPEN_JOB, Job, JobStatus
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Is, Page, Query, Where, Work
+from certctl_core.ports.store import Activity, Is, Page, Query, Where, Work
 from certctl_core.usecases import access, audit, jobs
 
 MAX_TOKEN_LIFE: Final = timedelta(days=7)
@@ -166,6 +166,19 @@ def heartbeat(ports: Ports, caller: Principal, agent_id: AgentId, asked: Heartbe
         )
         work.agents.heard(heard)
     return heard
+
+
+def add_activity(ports: Ports, heard: Sequence[Activity]) -> None:
+    """Add to the counts of heartbeats and polls."""
+    if heard:
+        with ports.work() as work:
+            work.agents.add_activity(heard)
+
+
+def forget_activity(ports: Ports, retention: timedelta) -> None:
+    """Drop the counts of hours longer ago than `retention`."""
+    with ports.work() as work:
+        work.agents.forget_activity(ports.clock.now() - retention)
 
 
 def mark_offline(ports: Ports, silence: timedelta) -> int:

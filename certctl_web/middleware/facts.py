@@ -16,15 +16,16 @@ _AS_THEY_ARE: Final = "/:@!$&'()*+,;=~"
 
 @define
 class Facts:
-    """Filled in as the request passes: `caller` and `operation` stay None where there are none."""
+    """Filled in as the request passes: `caller` and `operation` stay None where there are none, `agent_id` is empty but
+    for the heartbeats and polls of an agent."""
 
     request_id: str
     client: str
     started: float = field(factory=time.monotonic)
     body: bytes = field(default=b"", repr=False)
-    key_hash: str = ""
     operation: Row | None = None
     caller: Principal | None = None
+    agent_id: str = ""
     failure: BaseException | None = None
 
 

@@ -16,9 +16,11 @@ from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from certctl_adapters.memory import MemoryStore
 from certctl_core.errors import Invalid, TooMany, UpstreamUnavailable
+from certctl_core.ids import AgentId
 from certctl_core.models.access import Role
-from certctl_core.ports.store import ApiCall, Query, Where
+from certctl_core.ports.store import Activity, ApiCall, Query, Where
 from certctl_web.middleware import api_audit, rate_limit
+from certctl_web.middleware.agent_activity import AgentActivity
 from certctl_web.middleware.api_audit import CallRecorder
 from certctl_web.middleware.rate_limit import RateLimit
 from certctl_web.middleware.request_id import client_address
@@ -443,6 +445,43 @@ def test_polls_are_recorded_only_when_they_fail(api: Api) -> None:
     api.get(f"/api/v1/agents/{other.id}/work", by=mine.key)
     polls = [call["status"] for call in recorded(api) if call["path"].endswith("/work")]
     assert polls == [403]
+
+
+def test_heartbeats_and_polls_are_counted_by_the_hour(api: Api) -> None:
+    mine, other = api.agent("web-1"), api.agent("web-2")
+    began = START.replace(minute=0, second=0)
+    for agent, caller in ((mine, mine.key), (mine, Role.OPERATOR), (mine, other.key)):
+        api.post(f"/api/v1/agents/{agent.id}/heartbeat", {}, by=caller)
+        api.get(f"/api/v1/agents/{agent.id}/work", by=caller)
+    api.clock.advance(timedelta(hours=1))
+    api.get(f"/api/v1/agents/{mine.id}/work", by=mine.key)
+    api.get("/api/v1/agents", by=Role.OPERATOR)
+    api.app.close()
+    with api.ports.work() as work:
+        counted = [work.agents.activity(AgentId(agent.id), began) for agent in (mine, other)]
+    assert counted[0] == [
+        Activity(AgentId(mine.id), began, heartbeats=2, polls=2),
+        Activity(AgentId(mine.id), began + timedelta(hours=1), polls=1),
+    ]
+    assert counted[1] == []
+
+
+def test_counts_wait_while_the_database_is_away(api: Api) -> None:
+    agent, away = api.agent(), [True]
+
+    def work() -> Any:
+        if away[0]:
+            raise UpstreamUnavailable("away")
+        return api.ports.work()
+
+    activity = AgentActivity(make_ports(work, api.clock))
+    activity._polls[agent.id, START] += 2
+    activity.flush()
+    away[0] = False
+    activity._polls[agent.id, START] += 1
+    activity.close()
+    with api.ports.work() as seen:
+        assert [one.polls for one in seen.agents.activity(AgentId(agent.id), START)] == [3]
 
 
 def a_call(number: int) -> ApiCall:

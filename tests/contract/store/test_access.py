@@ -4,10 +4,12 @@ import pytest
 from attrs import evolve
 
 from certctl_core.errors import Invalid, NotFound
+from certctl_core.ids import AgentId
 from certctl_core.models.access import Role
 from certctl_core.models.agents import AgentCounts, AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
+from certctl_core.ports.store import Activity
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, SECOND, OpenWork
 
@@ -203,3 +205,20 @@ class TestSessions:
     def test_a_session_belongs_to_a_key_that_exists(self, store: OpenWork) -> None:
         with pytest.raises(Invalid, match="api_key_id"), store() as work:
             work.sessions.add(facts.session())
+
+
+class TestActivity:
+    def test_counts_of_an_hour_add_up(self, seeded: OpenWork) -> None:
+        begun = AT.replace(minute=0, second=0, microsecond=0)
+        with seeded() as work:
+            work.agents.add_activity([Activity(AgentId("a-1"), begun, 2, 3), Activity(AgentId("nobody"), begun, 1, 1)])
+            work.agents.add_activity([])
+        with seeded() as work:
+            later = Activity(AgentId("a-1"), begun + HOUR, heartbeats=5)
+            work.agents.add_activity([later, Activity(AgentId("a-1"), begun, 1, 1)])
+        with seeded() as work:
+            assert work.agents.activity(AgentId("a-1"), begun) == [Activity(AgentId("a-1"), begun, 3, 4), later]
+            assert work.agents.activity(AgentId("a-1"), begun + HOUR) == [later]
+            assert work.agents.activity(AgentId("nobody"), begun) == []
+            work.agents.forget_activity(begun + HOUR)
+            assert work.agents.activity(AgentId("a-1"), begun) == [later]
