@@ -28,7 +28,7 @@ class JobEvent(Enum):
     FAIL = "fail"
     RELEASE = "release"
     RETRY = "retry"
-    ASK_AGAIN = "ask the agent again for"
+    ASK_AGAIN = "ask the agent for"
     CANCEL = "cancel"
 
 
@@ -36,6 +36,7 @@ JOB: Machine[S, JobEvent] = Machine(
     "job",
     {
         (S.AWAITING_APPROVAL, JobEvent.APPROVE): S.PENDING,
+        (S.AWAITING_APPROVAL, JobEvent.ASK_AGAIN): S.AWAITING_CSR,
         **from_each((S.PENDING, S.AWAITING_CSR), JobEvent.CLAIM, S.RUNNING),
         **from_each((S.RUNNING, S.PENDING, S.FAILED), JobEvent.COMPLETE, S.COMPLETED),
         **from_each(OPEN_JOB, JobEvent.FAIL, S.FAILED),
@@ -103,8 +104,8 @@ def release(job: Job, at: datetime) -> Job:
 
 
 def retry(job: Job, at: datetime) -> Job:
-    """Try a failed job again, now. Without a CSR an issuing job has to ask its agent first."""
-    event = JobEvent.ASK_AGAIN if job.type in ISSUING and job.attempt_id is None else JobEvent.RETRY
+    """Try a failed job again, now."""
+    event = JobEvent.ASK_AGAIN if _lacks_csr(job) else JobEvent.RETRY
     return evolve(
         job, status=JOB.next(job.status, event), scheduled_at=at, next_attempt_at=None, completed_at=None, updated_at=at
     )
@@ -123,4 +124,10 @@ def cancel(job: Job, at: datetime, reason: str = "") -> Job:
 
 
 def approve(job: Job, at: datetime) -> Job:
-    return evolve(job, status=JOB.next(job.status, JobEvent.APPROVE), scheduled_at=at, updated_at=at)
+    event = JobEvent.ASK_AGAIN if _lacks_csr(job) else JobEvent.APPROVE
+    return evolve(job, status=JOB.next(job.status, event), scheduled_at=at, updated_at=at)
+
+
+def _lacks_csr(job: Job) -> bool:
+    """Whether the job can only go on once its agent has made a key."""
+    return job.type in ISSUING and job.attempt_id is None
