@@ -1,5 +1,6 @@
 """The audit trail: who did what to which object. An event is in, or the change did not happen."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ from certctl_core.ids import AuditEventId, mint
 from certctl_core.models.access import Actor
 from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Page, Query, Where, Work
+from certctl_core.ports.store import ApiCall, Page, Query, Where, Work
 
 
 def record(
@@ -40,6 +41,12 @@ def page(ports: Ports, query: Query) -> Page[AuditEvent]:
         if Where("resource_type", "api") in query.where:
             return work.calls.page(query)
         return work.audit.page(query)
+
+
+def record_calls(ports: Ports, calls: Sequence[ApiCall]) -> None:
+    """Write a batch of API calls. Raises `Invalid` when one of them cannot be kept; then none is."""
+    with ports.work() as work:
+        work.calls.add(calls)
 
 
 def forget_calls(ports: Ports, retention: timedelta) -> None:

@@ -9,6 +9,7 @@ from attrs import asdict, evolve, field, frozen
 from certctl_core.errors import Conflict, FieldProblem, Invalid, Unreadable
 from certctl_core.ids import (
     CLIENT_ID,
+    AgentId,
     CertificateId,
     IssuerId,
     OwnerId,
@@ -22,8 +23,22 @@ from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CertificateEvent
 from certctl_core.models.access import Principal
-from certctl_core.models.catalog import ConfiguredTarget
-from certctl_core.models.certificates import CertificateStatus, CertificateVersion, Deployment, ManagedCertificate
+from certctl_core.models.agents import Agent
+from certctl_core.models.catalog import (
+    CertificateProfile,
+    ConfiguredIssuer,
+    ConfiguredTarget,
+    Owner,
+    RenewalPolicy,
+    Team,
+)
+from certctl_core.models.certificates import (
+    CertificateStatus,
+    CertificateVersion,
+    Deployment,
+    ManagedCertificate,
+    Revocation,
+)
 from certctl_core.models.jobs import JobType
 from certctl_core.pki import names
 from certctl_core.ports import Ports
@@ -75,6 +90,20 @@ class DeployedTo:
 
     target: ConfiguredTarget
     deployment: Deployment | None
+
+
+@frozen(kw_only=True)
+class Surroundings:
+    """What a certificate refers to, the newest version of each key holder, and its revocations by serial number."""
+
+    issuer: ConfiguredIssuer | None
+    policy: RenewalPolicy | None
+    profile: CertificateProfile | None
+    owner: Owner | None
+    team: Team | None
+    newest: Mapping[AgentId | None, CertificateVersion]
+    revoked: Mapping[str, Revocation]
+    agents: Mapping[str, Agent]
 
 
 def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> ManagedCertificate:
@@ -168,6 +197,22 @@ def deployments(ports: Ports, certificate_id: str) -> tuple[DeployedTo, ...]:
         targets = work.targets.many(certificate.target_ids)
         known = {deployment.target_id: deployment for deployment in work.deployments.of(certificate.id)}
     return tuple(DeployedTo(targets[t], known.get(t)) for t in certificate.target_ids if t in targets)
+
+
+def surroundings(ports: Ports, certificate: ManagedCertificate) -> Surroundings:
+    """Everything that is shown beside a certificate, in one transaction."""
+    with ports.work() as work:
+        targets = work.targets.many(certificate.target_ids)
+        return Surroundings(
+            issuer=work.issuers.find(certificate.issuer_id),
+            policy=work.renewal_policies.find(certificate.renewal_policy_id),
+            profile=work.profiles.find(certificate.profile_id) if certificate.profile_id else None,
+            owner=work.owners.find(certificate.owner_id),
+            team=work.teams.find(certificate.team_id),
+            newest={version.agent_id: version for version in work.versions.latest_per_holder(certificate.id)},
+            revoked={revocation.serial_number: revocation for revocation in work.revocations.of(certificate.id)},
+            agents=work.agents.many({target.agent_id for target in targets.values()}),
+        )
 
 
 def cancel_open_jobs(work: Work, certificate_id: CertificateId, now: datetime, reason: str) -> None:

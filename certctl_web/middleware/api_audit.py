@@ -21,6 +21,7 @@ import structlog
 from certctl_core.errors import Invalid
 from certctl_core.ports import Ports
 from certctl_core.ports.store import ApiCall
+from certctl_core.usecases import audit
 from certctl_web.middleware import facts
 
 CAPACITY: Final = 10_000
@@ -83,8 +84,7 @@ class CallRecorder:
 
     def _written(self, batch: list[ApiCall]) -> bool:
         try:
-            with self._ports.work() as work:
-                work.calls.add(batch)
+            audit.record_calls(self._ports, batch)
         except Invalid as error:
             if len(batch) > 1:
                 each = [self._written([call]) for call in batch]

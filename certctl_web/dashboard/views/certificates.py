@@ -18,10 +18,9 @@ from certctl_core.models.certificates import (
     RevocationReason,
 )
 from certctl_core.ports.store import Is, Query, Where
-from certctl_core.usecases import audit, certificates, deployment, jobs, renewal, revocation
+from certctl_core.usecases import audit, certificates, deployment, jobs, naming, renewal, revocation
 from certctl_web.dashboard import listing
 from certctl_web.dashboard.guard import Asked, Desk, Done, Shown
-from certctl_web.dashboard.views import naming
 
 VERSIONS: Final = 10
 TIMELINE: Final = 25
@@ -117,31 +116,23 @@ def one(desk: Desk, asked: Asked) -> Shown:
     recent = jobs.page(
         ports, Query((Where("certificate_id", certificate.id),), descending=True, limit=_JOBS, count=False)
     ).items
-    with ports.work() as work:
-        issuer = work.issuers.find(certificate.issuer_id)
-        policy = work.renewal_policies.find(certificate.renewal_policy_id)
-        profile = work.profiles.find(certificate.profile_id) if certificate.profile_id else None
-        owner = work.owners.find(certificate.owner_id)
-        team = work.teams.find(certificate.team_id)
-        newest = {version.agent_id: version for version in work.versions.latest_per_holder(certificate.id)}
-        revoked = {revocation.serial_number: revocation for revocation in work.revocations.of(certificate.id)}
-        agents = work.agents.many({place.target.agent_id for place in placed})
+    around = certificates.surroundings(ports, certificate)
     return Shown(
         "certificate.html",
         {
             "certificate": certificate,
-            "issuer": issuer,
-            "policy": policy,
-            "profile": profile,
-            "owner": owner,
-            "team": team,
-            "agents": agents,
+            "issuer": around.issuer,
+            "policy": around.policy,
+            "profile": around.profile,
+            "owner": around.owner,
+            "team": around.team,
+            "agents": around.agents,
             "versions": versions,
-            "revoked": revoked,
-            "current": {version.id for version in newest.values()},
-            "life": _life(newest.values(), asked.visit.at),
+            "revoked": around.revoked,
+            "current": {version.id for version in around.newest.values()},
+            "life": _life(around.newest.values(), asked.visit.at),
             "placements": [
-                _placement(place.target, place.deployment, newest.get(place.target.agent_id), versions.items)
+                _placement(place.target, place.deployment, around.newest.get(place.target.agent_id), versions.items)
                 for place in placed
             ],
             "events": events.items,
@@ -149,7 +140,7 @@ def one(desk: Desk, asked: Asked) -> Shown:
             "events_more": events.more,
             "jobs": recent,
             "names": naming.of_jobs(ports, recent),
-            "can": _possible(certificate, bool(newest)),
+            "can": _possible(certificate, bool(around.newest)),
             "reasons": list(RevocationReason),
         },
     )

@@ -5,11 +5,10 @@ from typing import Any
 from certctl_core.errors import Invalid
 from certctl_core.models.jobs import OPEN_JOB, JobStatus, JobType
 from certctl_core.ports.store import Query, Where
-from certctl_core.usecases import jobs
+from certctl_core.usecases import jobs, naming
 from certctl_web.dashboard import listing
 from certctl_web.dashboard.forms import own_path
 from certctl_web.dashboard.guard import Asked, Desk, Done, Shown
-from certctl_web.dashboard.views import naming
 
 
 def all_of_them(desk: Desk, asked: Asked) -> Shown:

@@ -9,10 +9,9 @@ from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import OPEN_JOB, JobStatus
 from certctl_core.ports.store import Is, Query, Where
-from certctl_core.usecases import agents, certificates, jobs, status
+from certctl_core.usecases import agents, certificates, jobs, naming, status
 from certctl_web.dashboard import chart, wording
 from certctl_web.dashboard.guard import Asked, Desk, Shown
-from certctl_web.dashboard.views import naming
 from certctl_web.dashboard.wording import Tone
 
 DAYS_AHEAD: Final = 100

@@ -1,10 +1,9 @@
 """The audit trail."""
 
 from certctl_core.ports.store import Query, Where
-from certctl_core.usecases import audit
+from certctl_core.usecases import audit, naming
 from certctl_web.dashboard import listing
 from certctl_web.dashboard.guard import Asked, Desk, Shown
-from certctl_web.dashboard.views import naming
 
 _FILTERS = {"actor": "actor", "action": "action", "resource": "resource_id"}
 
