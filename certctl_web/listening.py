@@ -2,13 +2,33 @@
 
 import errno
 import socket
+import time
+from typing import Final
 
 from certctl_core.errors import NotConfigured
 from certctl_web.settings import PREFIX
 
+PATIENCE: Final = 10.0
+"""Seconds. Processes of a server that was killed a moment ago may hold its port until they have noticed."""
 
-def listen(host: str, port: int) -> socket.socket:
+
+def listen(host: str, port: int, patience: float = PATIENCE) -> socket.socket:
     """A listening socket that child processes may inherit. Raises `NotConfigured` when the address cannot be had."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return _listen(host, port)
+        except PortInUse:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.2)
+
+
+class PortInUse(NotConfigured):
+    """Somebody else listens there."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -24,7 +44,8 @@ def listen(host: str, port: int) -> socket.socket:
         made.listen(1024)
     except OSError as error:
         made.close()
-        raise NotConfigured(f"cannot listen on {host} port {port}: {error.strerror}", hint=_advice(error)) from None
+        refusal = PortInUse if error.errno == errno.EADDRINUSE else NotConfigured
+        raise refusal(f"cannot listen on {host} port {port}: {error.strerror}", hint=_advice(error)) from None
     made.set_inheritable(True)
     return made
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -95,8 +95,11 @@ class Program:
 
     def kill_with_children(self) -> int:
         """`kill -9` for the process and everything it started, at once. Returns how many there were."""
-        pids = (self.pid, *descendants(self.pid))
+        pids = {self.pid, *descendants(self.pid), *of_session(self.pid)}
         kill_all(pids)
+        while late := of_session(self.pid) - pids:  # started by one of them in its last moment
+            kill_all(late)
+            pids |= late
         if self.process is not None:
             self.process.wait()
             self.process = None
@@ -149,7 +152,17 @@ def _parents() -> Iterator[tuple[int, int]]:
         yield int(pid), int(parent)
 
 
-def kill_all(pids: Sequence[int]) -> None:
+def of_session(leader: int) -> set[int]:
+    """Running processes of the session that `leader` began."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(int(entry.name)) == leader and int(entry.name) != leader and is_running(int(entry.name)):
+                found.add(int(entry.name))
+    return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -115,6 +115,12 @@ class Stage:
         self.agent = Program("certctl-agent", argv, self.home / "agent.log")
         self.agent.start()
 
+    @property
+    def agent_pid(self) -> int:
+        if self.agent is None:
+            raise Failure("the agent was not started")
+        return self.agent.pid
+
     # --- asking ---
 
     def certificate(self, certificate_id: str) -> dict[str, Any]:

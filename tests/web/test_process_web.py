@@ -244,8 +244,16 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
         with pytest.raises(
             NotConfigured, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use"
         ) as told:
-            listen("127.0.0.1", port)
+            listen("127.0.0.1", port, patience=0.3)
     assert "CERTCTL_SERVER_PORT" in told.value.hint
+
+
+def test_a_port_that_is_given_up_meanwhile_is_taken() -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    threading.Timer(0.3, taken.close).start()
+    with listen("127.0.0.1", port, patience=10) as listener:
+        assert listener.getsockname()[1] == port
 
 
 def test_an_address_of_another_machine_is_told_in_one_line() -> None:
