@@ -57,6 +57,13 @@ class MemoryTable(Table[F]):
         self._transaction.replace(self._kind, written)
         return written
 
+    def add_many(self, facts: Sequence[F]) -> None:
+        for fact in facts:
+            self.add(fact)
+
+    def save_many(self, facts: Sequence[F]) -> Sequence[F]:
+        return [self.save(fact) for fact in facts]
+
     def remove(self, identity: str) -> None:
         self._transaction.delete(self._kind, identity)
 

@@ -48,8 +48,10 @@ class PostgresAuditTrail(AuditTrail):
         self._table = PostgresTable(transaction, _AUDIT_EVENT)
 
     def add(self, *events: AuditEvent) -> None:
-        for event in events:
-            self._table.add(event)
+        if len(events) == 1:
+            self._table.add(events[0])
+        else:
+            self._table.add_many(events)
 
     def get(self, identity: str) -> AuditEvent:
         return self._table.get(identity)

@@ -19,6 +19,10 @@ from certctl_core.ports.store import Is, Page, Query, Table, Where
 
 F = TypeVar("F")
 
+_INSERT: Final[LiteralString] = "INSERT INTO {table} ({names}) VALUES ({values})"
+_UPDATE: Final[LiteralString] = (
+    "UPDATE {table} SET {changes}, revision = revision + 1 WHERE {key} = %(id)s AND revision = %(revision)s"
+)
 _COMPARISONS: Final[Mapping[Is, sql.SQL]] = {
     Is.EQUAL: sql.SQL("{} = {}"),
     Is.BEFORE: sql.SQL("{} < {}"),
@@ -140,13 +144,29 @@ class PostgresTable(Table[F]):
         return {identity: by_id[identity] for identity in wanted if identity in by_id}
 
     def add(self, fact: F) -> None:
-        statement = self._shape.statement("INSERT INTO {table} ({names}) VALUES ({values})")
+        statement = self._shape.statement(_INSERT)
         self._transaction.change(statement, self._shape.dump(fact), self._kind, fact)
 
+    def add_many(self, facts: Sequence[F]) -> None:
+        if facts:
+            statement = self._shape.statement(_INSERT)
+            self._transaction.change_many(statement, [self._shape.dump(fact) for fact in facts], self._kind)
+
+    def save_many(self, facts: Sequence[F]) -> Sequence[F]:
+        if not facts:
+            return []
+        statement = self._shape.statement(_UPDATE)
+        touched = self._transaction.change_many(statement, [self._shape.dump(fact) for fact in facts], self._kind)
+        if touched != len(facts):
+            raise StaleWrite(
+                f"one of {len(facts)} {self._kind.noun}s was changed by somebody else meanwhile",
+                hint="Read them again and repeat the change.",
+            )
+        several: Sequence[Any] = facts
+        return [evolve(fact, revision=fact.revision + 1) for fact in several]
+
     def save(self, fact: F) -> F:
-        statement = self._shape.statement(
-            "UPDATE {table} SET {changes}, revision = revision + 1 WHERE {key} = %(id)s AND revision = %(revision)s"
-        )
+        statement = self._shape.statement(_UPDATE)
         changed: Any = fact
         if not self._transaction.change(statement, self._shape.dump(fact), self._kind, fact):
             raise self._why_not_saved(self._kind.identify(fact))

@@ -56,10 +56,11 @@ class Transaction:
         with our_errors(kind, fact):
             return self._open().execute(statement, parameters).rowcount
 
-    def change_many(self, statement: Statement, parameters: Sequence[Parameters], kind: Kind[Any]) -> None:
-        """The same statement for each of the parameters, sent together."""
+    def change_many(self, statement: Statement, parameters: Sequence[Parameters], kind: Kind[Any]) -> int:
+        """The same statement for each of the parameters, sent together; how many rows they touched in all."""
         with our_errors(kind), self._open().cursor() as cursor:
             cursor.executemany(statement, parameters)
+            return cursor.rowcount
 
     def stream(self, name: str, statement: Statement, parameters: Parameters, batch: int = 2000) -> Iterator[Row]:
         """Rows fetched by a cursor of the server, `batch` at a time, so that a long answer is never held whole."""

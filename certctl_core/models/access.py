@@ -5,7 +5,7 @@ from enum import Enum
 
 from attrs import field, frozen
 
-from certctl_core.ids import AgentId, ApiKeyId
+from certctl_core.ids import AgentId, ApiKeyId, TeamId
 
 
 class Role(Enum):
@@ -25,6 +25,26 @@ class ActorType(Enum):
 
 
 @frozen
+class Scope:
+    """What a key reaches: objects of these teams, in these environments. An empty set does not limit."""
+
+    team_ids: frozenset[TeamId] = frozenset()
+    environments: frozenset[str] = frozenset()
+
+    @property
+    def is_everything(self) -> bool:
+        return not self.team_ids and not self.environments
+
+    def holds(self, team_id: TeamId | None, environment: str) -> bool:
+        """Whether something of this team in this environment is within reach."""
+        in_team = not self.team_ids or team_id in self.team_ids
+        return in_team and (not self.environments or environment in self.environments)
+
+
+EVERYTHING = Scope()
+
+
+@frozen
 class Principal:
     """An authenticated caller. `name` is what the audit trail records; `agent_id` is set for agent keys only."""
 
@@ -32,6 +52,7 @@ class Principal:
     role: Role
     agent_id: AgentId | None = None
     request_id: str = ""
+    scope: Scope = EVERYTHING
 
     @property
     def actor_type(self) -> ActorType:
@@ -40,10 +61,11 @@ class Principal:
 
 @frozen
 class SystemActor:
-    """certctl itself: a loop, a job, the bootstrap."""
+    """certctl itself: a loop, a job, the bootstrap. It reaches everything."""
 
     name: str = "system"
     request_id: str = ""
+    scope: Scope = EVERYTHING
 
     @property
     def actor_type(self) -> ActorType:

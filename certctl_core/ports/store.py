@@ -107,6 +107,14 @@ class Table(Protocol[F]):
         """Write a changed fact; returns it with its new revision. Raises `StaleWrite`, `NotFound`, or as `add`."""
 
     @abstractmethod
+    def add_many(self, facts: Sequence[F]) -> None:
+        """As `add` for each, sent together. Which of them was refused is said as far as the store can tell."""
+
+    @abstractmethod
+    def save_many(self, facts: Sequence[F]) -> Sequence[F]:
+        """As `save` for each, sent together; all of them or none."""
+
+    @abstractmethod
     def remove(self, identity: str) -> None:
         """Raises `NotFound`, or `InUse` while others refer to it."""
 

@@ -15,18 +15,21 @@ def record(
     work: Work, actor: Actor, at: datetime, action: str, resource_type: str, resource_id: str, **details: Any
 ) -> None:
     """Add an event to the open transaction. `details` are JSON values and never secrets."""
-    work.audit.add(
-        AuditEvent(
-            id=AuditEventId(mint("audit", at)),
-            actor=actor.name,
-            actor_type=actor.actor_type,
-            action=action,
-            resource_type=resource_type,
-            resource_id=resource_id,
-            details=details,
-            request_id=actor.request_id,
-            timestamp=at,
-        )
+    work.audit.add(event(actor, at, action, resource_type, resource_id, **details))
+
+
+def event(actor: Actor, at: datetime, action: str, resource_type: str, resource_id: str, **details: Any) -> AuditEvent:
+    """An event to be added with others: `work.audit.add(*events)` sends them together."""
+    return AuditEvent(
+        id=AuditEventId(mint("audit", at)),
+        actor=actor.name,
+        actor_type=actor.actor_type,
+        action=action,
+        resource_type=resource_type,
+        resource_id=resource_id,
+        details=details,
+        request_id=actor.request_id,
+        timestamp=at,
     )
 
 

@@ -205,6 +205,29 @@ class TestTable:
         with rich() as work:
             assert table(work, kind).get(plain.id) == current
 
+    def test_several_are_added_and_saved_together(self, rich: OpenWork, kind: str) -> None:
+        plain, changes = ROWS[kind]
+        with rich() as work:
+            table(work, kind).add_many([plain])
+            table(work, kind).add_many([])
+        with rich() as work:
+            assert table(work, kind).save_many([]) == []
+            assert list(table(work, kind).save_many([evolve(plain, **changes)])) == [
+                evolve(plain, **changes, revision=2)
+            ]
+        with rich() as work:
+            assert table(work, kind).get(plain.id) == evolve(plain, **changes, revision=2)
+
+    def test_a_stale_write_among_several_is_refused(self, rich: OpenWork, kind: str) -> None:
+        plain, changes = ROWS[kind]
+        with rich() as work:
+            table(work, kind).add(plain)
+            current = table(work, kind).save(plain)
+        with pytest.raises(StaleWrite, match="changed by somebody else"), rich() as work:
+            table(work, kind).save_many([evolve(plain, **changes)])
+        with rich() as work:
+            assert table(work, kind).get(plain.id) == current
+
     def test_an_identity_is_taken_once(self, rich: OpenWork, kind: str) -> None:
         plain, _ = ROWS[kind]
         with rich() as work:
