@@ -32,6 +32,13 @@ from certctl_core.models.certificates import (
     Revocation,
 )
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobType
+from certctl_core.models.observed import (
+    DiscoveredCertificate,
+    DiscoveryScan,
+    EndpointHealth,
+    NetworkScanTarget,
+    ProbeRecord,
+)
 from certctl_core.models.records import AuditEvent, LoopState, Notification
 from certctl_core.ports.store import Is, Query, StoredAuthority, StoredCrl
 
@@ -386,6 +393,53 @@ CRLS: Final = Kind(
     columns={"number": "crl_number", "der": "crl_der", "revocations": "revoked_count"},
     references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
 )
+SCANS: Final = Kind(
+    "discovery_scans",
+    "discovery scan",
+    DiscoveryScan,
+    references=(Reference("agent_id", "agents"),),
+    filters=_names("id agent_id started_at"),
+    sorts=_sorts("started_at", created_at="started_at"),
+)
+DISCOVERED: Final = Kind(
+    "discovered_certificates",
+    "discovered certificate",
+    DiscoveredCertificate,
+    uniques=(Unique("discovered_certificates_place_key", ("fingerprint_sha256", "agent_id", "source_path")),),
+    references=(
+        Reference("agent_id", "agents"),
+        Reference("discovery_scan_id", "discovery_scans", OnDelete.SET_NULL),
+        Reference("managed_certificate_id", "managed_certificates", OnDelete.SET_NULL),
+    ),
+    filters=_names(
+        "id fingerprint_sha256 common_name status agent_id managed_certificate_id not_after last_seen_at created_at"
+    ),
+    sorts=_sorts("created_at"),
+)
+SCAN_TARGETS: Final = Kind(
+    "network_scan_targets",
+    "network scan target",
+    NetworkScanTarget,
+    filters=_names("id name enabled created_at"),
+    sorts=_sorts("created_at", "name"),
+)
+ENDPOINTS: Final = Kind(
+    "endpoint_health_checks",
+    "health check",
+    EndpointHealth,
+    references=(
+        Reference("certificate_id", "managed_certificates", OnDelete.SET_NULL),
+        Reference("network_scan_target_id", "network_scan_targets", OnDelete.SET_NULL),
+    ),
+    filters=_names("id endpoint status certificate_id network_scan_target_id enabled created_at"),
+    sorts=_sorts("created_at"),
+)
+PROBES: Final = Kind(
+    "endpoint_health_history",
+    "probe",
+    ProbeRecord,
+    references=(Reference("health_check_id", "endpoint_health_checks", OnDelete.CASCADE),),
+)
 AUDIT_EVENTS: Final = Kind(
     "audit_events",
     "audit event",
@@ -417,6 +471,11 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     SESSIONS,
     AUTHORITIES,
     CRLS,
+    SCANS,
+    DISCOVERED,
+    SCAN_TARGETS,
+    ENDPOINTS,
+    PROBES,
 )
 """Kinds that are referred to or refer to others."""
 

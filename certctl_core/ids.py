@@ -28,6 +28,11 @@ JoinTokenId = NewType("JoinTokenId", str)
 AuditEventId = NewType("AuditEventId", str)
 RevocationId = NewType("RevocationId", str)
 NotificationId = NewType("NotificationId", str)
+ScanId = NewType("ScanId", str)
+DiscoveredId = NewType("DiscoveredId", str)
+ScanTargetId = NewType("ScanTargetId", str)
+EndpointId = NewType("EndpointId", str)
+ProbeId = NewType("ProbeId", str)
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a client may choose as an id: safe in a path, a file name and a log line."""

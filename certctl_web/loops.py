@@ -7,7 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from certctl_core.ports import Ports
-from certctl_core.usecases import access, agents, audit, jobs, renewal
+from certctl_core.usecases import access, agents, audit, discovery, endpoints, jobs, renewal
 from certctl_web.settings import Schedule, Settings
 
 
@@ -63,6 +63,9 @@ def _expiries(on: Duty) -> int:
 def _housekeeping(on: Duty) -> int:
     audit.forget_calls(on.ports, on.settings.storage.api_call_retention)
     agents.forget_activity(on.ports, on.settings.storage.api_call_retention)
+    now, kept = on.ports.clock.now(), on.settings.observation
+    discovery.forget_scans(on.ports, now - kept.scan_retention)
+    endpoints.forget_probes(on.ports, now - kept.probe_retention)
     return access.purge_sessions(on.ports) + jobs.purge(on.ports, on.settings.jobs.retention)
 
 

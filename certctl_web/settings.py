@@ -440,6 +440,24 @@ class Jobs:
 
 
 @frozen
+class Observation:
+    """What is found and watched."""
+
+    scan_retention: Annotated[
+        timedelta,
+        Row("DISCOVERY_SCAN_RETENTION", duration(timedelta(hours=1)), "How long reports of discovery scans are kept."),
+    ] = timedelta(days=30)
+    probe_retention: Annotated[
+        timedelta,
+        Row(
+            "HEALTH_CHECK_HISTORY_RETENTION",
+            duration(timedelta(hours=1)),
+            "How long the history of health checks is kept.",
+        ),
+    ] = timedelta(days=30)
+
+
+@frozen
 class Lifecycle:
     """Stopping, and being stopped."""
 
@@ -465,6 +483,7 @@ class Settings:
     log: Log = Factory(Log)
     schedule: Schedule = Factory(Schedule)
     jobs: Jobs = Factory(Jobs)
+    observation: Observation = Factory(Observation)
     lifecycle: Lifecycle = Factory(Lifecycle)
 
 

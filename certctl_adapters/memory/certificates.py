@@ -120,6 +120,11 @@ class MemoryVersions(Versions):
     def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]:
         return [version for version in self._newest_first(certificate_id) if version.not_after > now]
 
+    def owners_of(self, fingerprints: Iterable[str]) -> Mapping[str, CertificateId]:
+        wanted = set(fingerprints)
+        found = self._table.select(lambda v: v.fingerprint_sha256 in wanted, by("id"))
+        return {version.fingerprint_sha256: version.certificate_id for version in found}
+
     def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
         wanted = (issuer_id, serial_number)
         found = self._table.select(lambda v: (v.issuer_id, v.serial_number) == wanted, by("id"))

@@ -18,6 +18,7 @@ from certctl_adapters.memory.certificates import (
     MemoryVersions,
 )
 from certctl_adapters.memory.jobs import MemoryJobs
+from certctl_adapters.memory.observed import MemoryDiscovered, MemoryEndpoints, MemoryProbes, MemoryScans
 from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, MemoryLoops
 from certctl_adapters.memory.table import MemoryTable
 from certctl_adapters.memory.transaction import Tables, Transaction
@@ -55,6 +56,11 @@ class MemoryWork(Work):
         self.sessions = MemorySessions(transaction)
         self.authorities = MemoryAuthorities(transaction)
         self.crls = MemoryCrls(transaction)
+        self.scans = MemoryScans(transaction)
+        self.discovered = MemoryDiscovered(transaction)
+        self.scan_targets = MemoryTable(transaction, kinds.SCAN_TARGETS)
+        self.endpoints = MemoryEndpoints(transaction)
+        self.probes = MemoryProbes(transaction)
         self.audit = MemoryAuditTrail(transaction)
         self.loops = MemoryLoops(transaction)
         self.calls = MemoryApiCalls(transaction)

@@ -1,6 +1,6 @@
 """Certificates, targets, versions and attempts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, LiteralString
@@ -174,6 +174,13 @@ class PostgresVersions(Versions):
             certificate=certificate_id,
             now=now,
         )
+
+    def owners_of(self, fingerprints: Iterable[str]) -> Mapping[str, CertificateId]:
+        rows = self._transaction.rows(
+            b"SELECT fingerprint_sha256, certificate_id FROM certificate_versions WHERE fingerprint_sha256 = ANY(%s)",
+            [list(fingerprints)],
+        )
+        return {fingerprint: CertificateId(certificate) for fingerprint, certificate in rows}
 
     def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
         return self._table.one(

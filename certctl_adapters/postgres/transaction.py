@@ -62,6 +62,16 @@ class Transaction:
             cursor.executemany(statement, parameters)
             return cursor.rowcount
 
+    def rows_of_many(self, statement: Statement, parameters: Sequence[Parameters], kind: Kind[Any]) -> list[Row]:
+        """As `change_many`, for a statement that returns rows: all of them, in order."""
+        found: list[Row] = []
+        with our_errors(kind), self._open().cursor() as cursor:
+            cursor.executemany(statement, parameters, returning=True)
+            while True:
+                found += cursor.fetchall()
+                if not cursor.nextset():
+                    return found
+
     def stream(self, name: str, statement: Statement, parameters: Parameters, batch: int = 2000) -> Iterator[Row]:
         """Rows fetched by a cursor of the server, `batch` at a time, so that a long answer is never held whole."""
         with our_errors(), self._open().cursor(name) as cursor:

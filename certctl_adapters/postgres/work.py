@@ -25,6 +25,7 @@ from certctl_adapters.postgres.certificates import (
     PostgresVersions,
 )
 from certctl_adapters.postgres.jobs import PostgresJobs
+from certctl_adapters.postgres.observed import PostgresDiscovered, PostgresEndpoints, PostgresProbes, PostgresScans
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
 from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresCrls, PostgresRevocations
 from certctl_adapters.postgres.table import PostgresTable, shape_of
@@ -40,6 +41,7 @@ _OWNER: Final = shape_of(kinds.OWNERS)
 _PROFILE: Final = shape_of(kinds.PROFILES)
 _RENEWAL_POLICY: Final = shape_of(kinds.RENEWAL_POLICIES)
 _NOTIFICATION: Final = shape_of(kinds.NOTIFICATIONS)
+_SCAN_TARGET: Final = shape_of(kinds.SCAN_TARGETS)
 
 
 @frozen(kw_only=True)
@@ -162,6 +164,11 @@ class _PostgresWork(Work):
         self.sessions = PostgresSessions(transaction)
         self.authorities = PostgresAuthorities(transaction)
         self.crls = PostgresCrls(transaction)
+        self.scans = PostgresScans(transaction)
+        self.discovered = PostgresDiscovered(transaction)
+        self.scan_targets = PostgresTable(transaction, _SCAN_TARGET)
+        self.endpoints = PostgresEndpoints(transaction)
+        self.probes = PostgresProbes(transaction)
         self.audit = PostgresAuditTrail(transaction)
         self.loops = PostgresLoops(transaction)
         self.calls = PostgresApiCalls(transaction)

@@ -25,10 +25,13 @@ DISCOVERED: Machine[S, DiscoveryEvent] = Machine(
 )
 
 
-def claim(found: DiscoveredCertificate, certificate_id: CertificateId) -> DiscoveredCertificate:
+def claim(found: DiscoveredCertificate, certificate_id: CertificateId, at: datetime) -> DiscoveredCertificate:
+    """It is, from now on, the managed certificate of this id that lies there."""
     status = DISCOVERED.next(found.status, DiscoveryEvent.CLAIM)
-    return evolve(found, status=status, managed_certificate_id=certificate_id, dismissed_at=None)
+    return evolve(found, status=status, managed_certificate_id=certificate_id, dismissed_at=None, updated_at=at)
 
 
 def dismiss(found: DiscoveredCertificate, at: datetime) -> DiscoveredCertificate:
-    return evolve(found, status=DISCOVERED.next(found.status, DiscoveryEvent.DISMISS), dismissed_at=at)
+    """Nobody wants to hear of it."""
+    status = DISCOVERED.next(found.status, DiscoveryEvent.DISMISS)
+    return evolve(found, status=status, managed_certificate_id=None, dismissed_at=at, updated_at=at)

@@ -34,10 +34,13 @@ def seen(endpoint: EndpointHealth, at: datetime, fingerprint: str) -> EndpointHe
     """A probe answered with `fingerprint` (lower-case hex SHA-256 of the leaf)."""
     expected = endpoint.expected_fingerprint
     event = EndpointEvent.MATCH if expected in ("", fingerprint) else EndpointEvent.DIFFER
-    return _step(evolve(endpoint, observed_fingerprint=fingerprint, consecutive_failures=0), event, at)
+    answered = evolve(
+        endpoint, observed_fingerprint=fingerprint, consecutive_failures=0, failure_reason="", last_success_at=at
+    )
+    return _step(answered, event, at)
 
 
-def unseen(endpoint: EndpointHealth, at: datetime) -> EndpointHealth:
+def unseen(endpoint: EndpointHealth, at: datetime, reason: str = "") -> EndpointHealth:
     """A probe got no certificate. The failure being recorded counts towards the thresholds."""
     failures = endpoint.consecutive_failures + 1
     event = EndpointEvent.STUMBLE
@@ -45,12 +48,19 @@ def unseen(endpoint: EndpointHealth, at: datetime) -> EndpointHealth:
         event = EndpointEvent.LOSE
     elif failures >= endpoint.degraded_threshold:
         event = EndpointEvent.DEGRADE
-    return _step(evolve(endpoint, consecutive_failures=failures), event, at)
+    missed = evolve(endpoint, consecutive_failures=failures, failure_reason=reason, last_failure_at=at)
+    return _step(missed, event, at)
+
+
+def acknowledge(endpoint: EndpointHealth, at: datetime, by: str) -> EndpointHealth:
+    """Somebody knows of the present state, until it changes."""
+    return evolve(endpoint, acknowledged=True, acknowledged_by=by, acknowledged_at=at, updated_at=at)
 
 
 def _step(endpoint: EndpointHealth, event: EndpointEvent, at: datetime) -> EndpointHealth:
     status = ENDPOINT.next(endpoint.status, event)
+    checked = evolve(endpoint, last_checked_at=at, next_check_at=at + endpoint.interval, updated_at=at)
     if status is endpoint.status:
-        return evolve(endpoint, last_checked_at=at)
+        return checked
     # An acknowledgement is of one state; a new state asks to be looked at again.
-    return evolve(endpoint, status=status, acknowledged=False, last_checked_at=at, last_transition_at=at)
+    return evolve(checked, status=status, acknowledged=False, last_transition_at=at)

@@ -1,5 +1,8 @@
 """Certificates and keys in files: PEM chains (RFC 7468) and PKCS #12 (RFC 7292)."""
 
+import base64
+import binascii
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -14,11 +17,21 @@ from certctl_core.pki.keys import PrivateKey
 from certctl_core.pki.untrusted import capped, parsing
 
 MAX_PKCS12_BYTES: Final = 1024 * 1024
+_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 
 
 def to_pem(*certificates: x509.Certificate) -> str:
     """The certificates in PEM, in the order given: leaf first is what TLS servers want (RFC 8446 section 4.4.2)."""
     return "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in certificates)
+
+
+def first_block(pem: bytes | str) -> bytes:
+    """What is in the first certificate block of a PEM text, unparsed. Raises `TooLarge` and `Unreadable`."""
+    found = _BLOCK.search(capped(pem, "the certificate", 2 * reading.MAX_CERTIFICATE_BYTES))
+    try:
+        return base64.b64decode(b"".join(found[1].split()) if found else b"!", validate=True)
+    except binascii.Error:
+        raise Unreadable("there is no certificate in PEM") from None
 
 
 def from_pem(pem: bytes | str) -> tuple[x509.Certificate, ...]:

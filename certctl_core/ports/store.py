@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
-from certctl_core.ids import AgentId, ApiKeyId, CertificateId, IssuerId, TargetId, VersionId
+from certctl_core.ids import AgentId, ApiKeyId, CertificateId, EndpointId, IssuerId, TargetId, VersionId
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import Agent, AgentCounts, JoinToken
 from certctl_core.models.catalog import (
@@ -34,6 +34,15 @@ from certctl_core.models.certificates import (
     Revocation,
 )
 from certctl_core.models.jobs import Job, JobStatus
+from certctl_core.models.observed import (
+    DiscoveredCertificate,
+    DiscoveryScan,
+    DiscoveryStatus,
+    EndpointHealth,
+    HealthStatus,
+    NetworkScanTarget,
+    ProbeRecord,
+)
 from certctl_core.models.records import AuditEvent, LoopState, Notification
 
 F = TypeVar("F")
@@ -167,6 +176,10 @@ class Versions(Protocol):
 
     @abstractmethod
     def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]: ...
+
+    @abstractmethod
+    def owners_of(self, fingerprints: Iterable[str]) -> Mapping[str, CertificateId]:
+        """Which certificates have versions with these fingerprints, in one statement; unknown ones are left out."""
 
     @abstractmethod
     def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None: ...
@@ -399,6 +412,49 @@ class Crls(Protocol):
         """Keep it unless one with a higher number is there."""
 
 
+class Scans(Protocol):
+    """What agents said of their searches. Written with what they found, never changed."""
+
+    @abstractmethod
+    def page(self, query: Query) -> Page[DiscoveryScan]: ...
+
+    @abstractmethod
+    def forget(self, before: datetime, limit: int) -> int:
+        """Delete scans that began before the given time, oldest first; how many. What they found stays."""
+
+
+class Discovered(Table[DiscoveredCertificate], Protocol):
+    @abstractmethod
+    def report(self, scan: DiscoveryScan, found: Sequence[DiscoveredCertificate]) -> DiscoveryScan:
+        """Remember a scan and what it saw. A certificate that is known in its place keeps its id, when it was first
+        seen and what somebody decided about it; one that nobody decided about may be found to be managed. Returns the
+        scan with the number of those that are new."""
+
+    @abstractmethod
+    def count_by_status(self) -> Mapping[DiscoveryStatus, int]:
+        """Statuses without any are left out."""
+
+
+class Endpoints(Table[EndpointHealth], Protocol):
+    @abstractmethod
+    def count_by_status(self) -> Mapping[HealthStatus, int]: ...
+
+
+class Probes(Protocol):
+    """The history of endpoints."""
+
+    @abstractmethod
+    def add(self, probe: ProbeRecord) -> None: ...
+
+    @abstractmethod
+    def of(self, endpoint_id: EndpointId, limit: int) -> Sequence[ProbeRecord]:
+        """Newest first."""
+
+    @abstractmethod
+    def forget(self, before: datetime, limit: int) -> int:
+        """Delete probes made before the given time, oldest first; how many."""
+
+
 class AuditTrail(Protocol):
     """Append-only."""
 
@@ -484,6 +540,11 @@ class Work(Protocol):
     sessions: Sessions
     authorities: Authorities
     crls: Crls
+    scans: Scans
+    discovered: Discovered
+    scan_targets: Table[NetworkScanTarget]
+    endpoints: Endpoints
+    probes: Probes
     audit: AuditTrail
     loops: Loops
     calls: ApiCalls

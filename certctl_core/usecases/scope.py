@@ -4,7 +4,7 @@ What is out of reach does not exist for the caller: it is not found rather than 
 Every use case that shows, lists or refers to a certificate on somebody's behalf passes through here.
 """
 
-from certctl_core.errors import NotFound
+from certctl_core.errors import Forbidden, NotFound
 from certctl_core.ids import CertificateId
 from certctl_core.models.access import Actor
 from certctl_core.models.certificates import ManagedCertificate
@@ -47,3 +47,12 @@ def must_see_all(work: Work, caller: Actor, certificate_ids: tuple[CertificateId
     for identity in certificate_ids:
         if identity not in found or not sees(caller, found[identity]):
             raise NotFound.of("certificate", identity)
+
+
+def must_reach_everything(caller: Actor) -> None:
+    """For what belongs to no team. Raises `Forbidden` for a caller whose key is limited."""
+    if not caller.scope.is_everything:
+        raise Forbidden(
+            "a key that is limited to teams or environments cannot do this",
+            hint="What this is about belongs to no team. Use a key without such limits.",
+        )

@@ -18,6 +18,8 @@ from certctl_core.ids import (
     AttemptId,
     AuditEventId,
     CertificateId,
+    DiscoveredId,
+    EndpointId,
     IssuerId,
     JobId,
     JoinTokenId,
@@ -26,6 +28,8 @@ from certctl_core.ids import (
     ProfileId,
     RenewalPolicyId,
     RevocationId,
+    ScanId,
+    ScanTargetId,
     TargetId,
     TeamId,
     VersionId,
@@ -48,6 +52,7 @@ from certctl_core.models.certificates import (
     RevocationReason,
 )
 from certctl_core.models.jobs import Job, JobType
+from certctl_core.models.observed import DiscoveredCertificate, DiscoveryScan, EndpointHealth, NetworkScanTarget
 from certctl_core.models.records import AuditEvent, Notification, NotificationType
 from certctl_core.ports.store import ApiCall, StoredAuthority, StoredCrl, Work
 
@@ -111,6 +116,37 @@ def certificate(identity: str = "mc-1", **fields: Any) -> ManagedCertificate:
             "renewal_policy_id": "rp-default",
         }
         | _named(CertificateId(identity), fields)
+    )
+
+
+def discovered(identity: str = "dcert-1", **fields: Any) -> DiscoveredCertificate:
+    return DiscoveredCertificate(
+        **{
+            "id": DiscoveredId(identity),
+            "fingerprint_sha256": sha256(identity.encode()).hexdigest(),
+            "agent_id": "a-1",
+            "source_path": f"/srv/{identity}.pem",
+            "first_seen_at": AT,
+            "last_seen_at": AT,
+            "created_at": AT,
+            "updated_at": AT,
+        }
+        | fields
+    )
+
+
+def scan(identity: str = "dscan-1", **fields: Any) -> DiscoveryScan:
+    return DiscoveryScan(**{"id": ScanId(identity), "agent_id": "a-1", "started_at": AT} | fields)
+
+
+def scan_target(identity: str = "nst-1", **fields: Any) -> NetworkScanTarget:
+    return NetworkScanTarget(**{"cidrs": ("192.0.2.0/24",)} | _named(ScanTargetId(identity), fields))
+
+
+def endpoint(identity: str = "hc-1", **fields: Any) -> EndpointHealth:
+    return EndpointHealth(
+        **{"id": EndpointId(identity), "endpoint": f"{identity}.example:443", "created_at": AT, "updated_at": AT}
+        | fields
     )
 
 

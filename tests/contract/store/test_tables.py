@@ -15,6 +15,7 @@ from certctl_core.models.agents import SENTINEL_AGENTS, AgentStatus
 from certctl_core.models.catalog import ConfigSource, KeyAlgorithmRule
 from certctl_core.models.certificates import CertificateSource, CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType, VerificationStatus
+from certctl_core.models.observed import DiscoveryStatus, HealthStatus
 from certctl_core.models.records import NotificationStatus
 from certctl_core.ports.store import Query, Table, Work
 from tests.contract.store import facts
@@ -146,6 +147,70 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "api_keys": (facts.api_key("new"), {"expires_at": AT, "last_used_at": AT, "revoked_at": AT, "created_by": "me"}),
     "join_tokens": (facts.join_token("new"), {"agent_name": "web-1", "used_at": AT, "used_by": "a-1"}),
+    "discovered": (
+        facts.discovered("new"),
+        {
+            "common_name": "x.example",
+            "sans": ("x.example", "*.y.example"),
+            "serial_number": "1f",
+            "issuer_dn": "CN=Some CA",
+            "subject_dn": "CN=x.example",
+            "not_before": AT,
+            "not_after": AT + DAY,
+            "key_algorithm": "RSA",
+            "key_size": 2048,
+            "is_ca": True,
+            "pem_data": "-----BEGIN CERTIFICATE-----",
+            "source_format": "DER",
+            "status": DiscoveryStatus.MANAGED,
+            "managed_certificate_id": "mc-0",
+            "last_seen_at": AT + DAY,
+            "dismissed_at": AT,
+        },
+    ),
+    "scan_targets": (
+        facts.scan_target("new"),
+        {
+            "cidrs": ("10.0.0.0/24", "2001:db8::/120"),
+            "ports": (443, 8443),
+            "enabled": False,
+            "scan_interval_hours": 24,
+            "timeout_ms": 100,
+            "next_scan_at": AT,
+            "last_scan_at": AT,
+            "last_scan_duration_ms": 7,
+            "last_scan_certs_found": 3,
+        },
+    ),
+    "endpoints": (
+        facts.endpoint("new"),
+        {
+            "certificate_id": "mc-0",
+            "expected_fingerprint": "aa",
+            "observed_fingerprint": "bb",
+            "status": HealthStatus.CERT_MISMATCH,
+            "consecutive_failures": 2,
+            "response_time_ms": 12,
+            "tls_version": "TLSv1.3",
+            "cipher_suite": "TLS_AES_128_GCM_SHA256",
+            "cert_subject": "CN=x",
+            "cert_issuer": "CN=y",
+            "cert_expiry": AT + DAY,
+            "next_check_at": AT,
+            "last_checked_at": AT,
+            "last_success_at": AT,
+            "last_failure_at": AT,
+            "last_transition_at": AT,
+            "failure_reason": "no route",
+            "degraded_threshold": 1,
+            "down_threshold": 3,
+            "check_interval_seconds": 60,
+            "enabled": False,
+            "acknowledged": True,
+            "acknowledged_by": "alice",
+            "acknowledged_at": AT,
+        },
+    ),
 }
 KINDS = sorted(ROWS)
 

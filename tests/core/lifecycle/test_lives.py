@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 from certctl_core.errors import Forbidden, Gone, IllegalTransition
-from certctl_core.ids import AgentId, AttemptId, CertificateId, JobId, NotificationId
+from certctl_core.ids import AgentId, AttemptId, CertificateId, DiscoveredId, EndpointId, JobId, NotificationId
 from certctl_core.lifecycle import agent, discovered, endpoint, notification
 from certctl_core.lifecycle import certificate as certificate_life
 from certctl_core.lifecycle import job as job_life
@@ -100,13 +100,20 @@ def test_a_notification_is_tried_ever_more_rarely_and_then_given_up() -> None:
 
 
 def test_the_failure_being_recorded_counts_towards_the_thresholds_of_an_endpoint() -> None:
-    watched = EndpointHealth(id="hc-1", endpoint="www.example.org:443", expected_fingerprint="aa")
+    watched = EndpointHealth(
+        id=EndpointId("hc-1"),
+        endpoint="www.example.org:443",
+        expected_fingerprint="aa",
+        created_at=AT,
+        updated_at=AT,
+    )
     seen = []
     for _ in range(5):
-        watched = endpoint.unseen(watched, AT)
+        watched = endpoint.unseen(watched, AT, "no route")
         seen.append(watched.status)
     assert seen == [HealthStatus.UNKNOWN, *[HealthStatus.DEGRADED] * 3, HealthStatus.DOWN]
-    acknowledged = evolve(watched, acknowledged=True)
+    assert (watched.failure_reason, watched.next_check_at) == ("no route", AT + timedelta(minutes=5))
+    acknowledged = endpoint.acknowledge(watched, AT, "alice")
     back = endpoint.seen(acknowledged, LATER, "aa")
     assert (back.status, back.consecutive_failures, back.acknowledged) == (HealthStatus.HEALTHY, 0, False)
     assert endpoint.seen(back, LATER, "bb").status is HealthStatus.CERT_MISMATCH
@@ -114,17 +121,19 @@ def test_the_failure_being_recorded_counts_towards_the_thresholds_of_an_endpoint
 
 def test_a_discovered_certificate_can_be_claimed_after_it_was_dismissed() -> None:
     found = DiscoveredCertificate(
-        id="dc",
+        id=DiscoveredId("dc"),
         fingerprint_sha256="aa",
         common_name="x",
         agent_id=AgentId("a"),
         source_path="/srv/x.pem",
         first_seen_at=AT,
         last_seen_at=AT,
+        created_at=AT,
+        updated_at=AT,
     )
     dismissed = discovered.dismiss(found, LATER)
     assert (dismissed.status, dismissed.dismissed_at) == (DiscoveryStatus.DISMISSED, LATER)
-    claimed = discovered.claim(dismissed, CertificateId("mc-1"))
+    claimed = discovered.claim(dismissed, CertificateId("mc-1"), LATER)
     assert (claimed.status, claimed.dismissed_at) == (DiscoveryStatus.MANAGED, None)
 
 
