@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--gate", type=int, metavar="FD", help=argparse.SUPPRESS)
         part.add_argument("--listener", type=int, metavar="FD", help=argparse.SUPPRESS)
     add("migrate", _migrate, "bring the database up to this release, and stop")
+    add("openapi", _openapi, "print the description of the API, OpenAPI 3.1 in JSON")
     add("config", _config, "show every setting, its value and where it came from; secrets are hidden")
     token = add("token", _token, "make a token with which one agent may join, once")
     token.add_argument("--agent-name", default="", help="name of the agent, instead of the one it gives itself")
@@ -191,6 +192,17 @@ def _wait_at_gate(asked: argparse.Namespace) -> None:
         from certctl_web.process import Gate
 
         Gate.wait(asked.gate)
+
+
+def _openapi(_asked: argparse.Namespace) -> int:
+    import json
+
+    from certctl_core import __version__
+    from certctl_web import openapi
+    from certctl_web.operations import TABLE
+
+    print(json.dumps(openapi.document(TABLE, __version__), indent=2, ensure_ascii=False))
+    return 0
 
 
 def _migrate(_asked: argparse.Namespace) -> int:

@@ -26,13 +26,11 @@ from certctl_core.lifecycle.discovered import DISCOVERED
 from certctl_core.lifecycle.endpoint import ENDPOINT
 from certctl_core.lifecycle.job import JOB
 from certctl_core.lifecycle.notification import NOTIFICATION
-from certctl_core.models.access import Role
 from certctl_mcp import settings as mcp_settings
 from certctl_mcp import tools
 from certctl_web import __main__ as server_program
-from certctl_web import access, openapi, problems
+from certctl_web import openapi, problems, reference
 from certctl_web import settings as server_settings
-from certctl_web.operation import Row
 from certctl_web.operations import TABLE
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -128,29 +126,55 @@ def _spelling(action: argparse.Action) -> str:
     return f"{name} {values}" if action.option_strings and action.nargs != 0 else name
 
 
-@page("operations")
-def the_operations() -> Iterator[str]:
-    yield "# Operations\n"
-    yield "What can be asked of the server over HTTPS. `GET /api/v1/openapi.json` describes the same with every field;"
-    yield "[errors](errors.md) have a page of their own. Keys are presented as `Authorization: Bearer KEY`.\n"
-    subjects: dict[str, list[Row]] = {}
-    for row in TABLE:
-        subjects.setdefault(row.run.__module__.rpartition(".")[2], []).append(row)
-    for subject, rows in subjects.items():
-        yield f"## {subject.replace('_', ' ').capitalize()}\n"
-        yield from table(("operation", "name", "what it does", "who", "statuses"), map(_operation, rows))
+@page("api")
+def the_interface() -> Iterator[str]:
+    yield "# API\n"
+    yield "What can be asked of the server over HTTPS. A running server shows the same at `/docs`, and describes it for"
+    yield "programs at `/api/v1/openapi.json`; `certctl-server openapi` prints that document. Keys are presented as"
+    yield "`Authorization: Bearer KEY`. [Errors](errors.md) have a page of their own; what every operation may answer"
+    yield "beside them is not repeated below: 400 and 413 for a request that is malformed or too large, 401 and 403 for"
+    yield "callers who may not, 429 for too many, 500 and 503 when the server itself is in trouble.\n"
+    document = openapi.document(TABLE, __version__)
+    found = reference.sections(document)
+    for section in found:
+        yield f"- [{section.title}](#{section.title.lower().replace(' ', '-')})"
+    yield "- [Schemas](#schemas)\n"
+    for section in found:
+        yield f"## {section.title}\n"
+        for entry in section.entries:
+            yield from _entry(entry)
+    yield "## Schemas\n"
+    for kind in reference.kinds(document):
+        yield f"### {kind.name}\n"
+        if kind.about:
+            yield f"{' '.join(kind.about.split())}\n"
+        if kind.values:
+            yield f"One of {', '.join(map(code, kind.values))}.\n"
+        if kind.members:
+            yield from _members(kind.members)
 
 
-def _operation(row: Row) -> tuple[str, ...]:
-    statuses = ", ".join(str(status) for status in sorted(row.statuses))
-    return code(f"{row.method} {row.path}"), code(row.name), row.summary, _who(row), statuses
+def _entry(entry: reference.Entry) -> Iterator[str]:
+    yield f"### {entry.name}\n"
+    yield f"`{entry.method} {entry.path}`\n"
+    tool = f" MCP tool: `{entry.tool}`." if entry.tool else ""
+    yield f"{entry.summary}. Who may: {entry.who}.{tool}\n"
+    if entry.parameters:
+        yield from _members(entry.parameters)
+    if entry.body:
+        yield f"Body: {code(entry.body)}\n"
+    own = [one for one in entry.outcomes if int(one.status) not in _COMMON_STATUSES]
+    yield from table(("status", "meaning", "body"), ((one.status, one.words, code(one.type)) for one in own))
 
 
-def _who(row: Row) -> str:
-    if row.own:
-        return "the agent itself" + (", operators" if Role.OPERATOR in row.who else "")
-    names = {access.ANYONE: "anyone", access.EVERY_ROLE: "every key", access.PEOPLE: "every key but agents'"}
-    return names.get(row.who) or ", ".join(role.value for role in Role if role in row.who)
+_COMMON_STATUSES = frozenset({400, 401, 403, 408, 413, 429, 500, 503})
+
+
+def _members(found: Iterable[reference.Member]) -> Iterator[str]:
+    yield from table(
+        ("field", "type", "about"),
+        ((code(one.name) + ("*" if one.needed else ""), one.type, one.about) for one in found),
+    )
 
 
 @page("tools")

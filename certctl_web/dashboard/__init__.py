@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from certctl_core.ports import Ports
 from certctl_web.access import AUDITORS, OPERATORS, PEOPLE
 from certctl_web.dashboard import wording
+from certctl_web.dashboard.api_reference import ApiReference
 from certctl_web.dashboard.assets import HTMX, Assets, StaticFiles
 from certctl_web.dashboard.guard import Action, Desk, Page, Question, nothing_here, show_error
 from certctl_web.dashboard.login import LogIn, LogOut
@@ -58,6 +59,7 @@ def mount(app: App, ports: Ports, options: Options) -> None:
         "/jobs/{job_id}/cancel": Action(desk, OPERATORS, jobs.cancel),
         "/agents": Page(desk, PEOPLE, agents.all_of_them),
         "/audit": Page(desk, AUDITORS, trail.all_of_it),
+        "/docs": ApiReference(desk),
         "/login": LogIn(desk),
         "/logout": LogOut(desk),
         "/static/{name}": StaticFiles(assets),

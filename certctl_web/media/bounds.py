@@ -60,7 +60,7 @@ class Matching(Bound):
         return "" if self.pattern.fullmatch(value) else f"must be {self.words}"
 
     def schema(self) -> dict[str, Any]:
-        return {"pattern": f"^{self.pattern.pattern}$"}
+        return {"pattern": f"^{self.pattern.pattern}$", "description": f"{self.words[0].upper()}{self.words[1:]}."}
 
 
 @frozen

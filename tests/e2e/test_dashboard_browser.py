@@ -55,6 +55,7 @@ PAGES = [
     "/jobs",
     "/agents",
     "/audit",
+    "/docs",
     "/certificates/unknown",
 ]
 

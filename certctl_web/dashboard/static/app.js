@@ -85,6 +85,35 @@
     search.select();
   });
 
+  // --- Narrowing a long page ---------------------------------------------------------------------------------------
+
+  const narrow = find("[data-narrows]");
+  narrow?.addEventListener("input", () => {
+    const words = narrow.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let left = 0;
+    for (const row of document.querySelectorAll(narrow.dataset.narrows)) {
+      const text = row.dataset.operation.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      left += row.hidden ? 0 : 1;
+    }
+    for (const group of document.querySelectorAll("[data-group], #kinds")) {
+      group.hidden = !find("[data-operation]:not([hidden])", group);
+    }
+    const nothing = find("[data-nothing]");
+    if (nothing) nothing.hidden = left > 0;
+  });
+
+  // A link to something that is folded opens it.
+  const unfold = () => {
+    const there = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (there instanceof HTMLDetailsElement) {
+      there.open = true;
+      there.scrollIntoView();
+    }
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+
   // --- The chart's hints ------------------------------------------------------------------------------------------
 
   const hint = document.createElement("div");
