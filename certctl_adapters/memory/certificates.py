@@ -158,6 +158,12 @@ class MemoryAttempts(Attempts):
 
         return len(self._table.select(counts, by("id")))
 
+    def issued_since_many(
+        self, certificate_ids: Iterable[CertificateId], since: datetime
+    ) -> Mapping[CertificateId, int]:
+        found = {certificate_id: self.issued_since(certificate_id, since) for certificate_id in certificate_ids}
+        return {certificate_id: count for certificate_id, count in found.items() if count}
+
 
 class MemoryRevocations(Revocations):
     def __init__(self, transaction: Transaction) -> None:

@@ -1,7 +1,7 @@
 """Jobs in memory."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from certctl_adapters.kinds import JOBS
@@ -91,11 +91,19 @@ class MemoryJobs(MemoryTable[Job], Jobs):
         return len(over)
 
     def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
+        return self.open_of_many([certificate_id]).get(certificate_id, [])
+
+    def open_of_many(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
+        wanted = frozenset(certificate_ids)
+
         def is_open(job: Job) -> bool:
             will_retry = job.status is JobStatus.FAILED and job.next_attempt_at is not None
-            return job.certificate_id == certificate_id and (job.status in OPEN_JOB or will_retry)
+            return job.certificate_id in wanted and (job.status in OPEN_JOB or will_retry)
 
-        return self.select(is_open, by("created_at", "id"))
+        found: dict[CertificateId, list[Job]] = {}
+        for job in self.select(is_open, by("created_at", "id")):
+            found.setdefault(job.certificate_id, []).append(job)
+        return found
 
     def count_by_status(self) -> Mapping[JobStatus, int]:
         found = Counter(job.status for job in self._rows.values())

@@ -42,6 +42,9 @@ class MemoryTable(Table[F]):
         rows = self._rows
         return {identity: rows[identity] for identity in identities if identity in rows}
 
+    def lock_many(self, identities: Iterable[str]) -> Mapping[str, F]:
+        return self.many(sorted(set(identities)))
+
     def add(self, fact: F) -> None:
         self._transaction.insert(self._kind, fact)
 

@@ -204,6 +204,17 @@ class PostgresAttempts(PostgresTable[IssuanceAttempt], Attempts):
         )
         return int(row[0]) if row else 0
 
+    def issued_since_many(
+        self, certificate_ids: Iterable[CertificateId], since: datetime
+    ) -> Mapping[CertificateId, int]:
+        return self._transaction.counts(
+            b"""
+            SELECT certificate_id, count(*) FROM issuance_attempts
+            WHERE certificate_id = ANY(%s) AND status = 'Issued' AND finished_at > %s GROUP BY certificate_id
+            """,
+            [list(certificate_ids), since],
+        )
+
 
 class PostgresDeployments(Deployments):
     """Rows come and go with the certificates' `target_ids` (by trigger); here they are only read and filled."""

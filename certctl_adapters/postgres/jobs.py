@@ -1,6 +1,6 @@
 """Jobs: the queues. Whatever is taken is taken by one statement that skips what others hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
@@ -152,6 +152,22 @@ class PostgresJobs(PostgresTable[Job], Jobs):
             """,
             certificate=certificate_id,
         )
+
+    def open_of_many(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
+        found = self.select(
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.certificate_id = ANY(%(certificates)s)
+              AND (t.status IN ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')
+                   OR (t.status = 'Failed' AND t.next_attempt_at IS NOT NULL))
+            ORDER BY t.created_at, t.id FOR UPDATE
+            """,
+            certificates=list(certificate_ids),
+        )
+        jobs: dict[CertificateId, list[Job]] = {}
+        for job in found:
+            jobs.setdefault(job.certificate_id, []).append(job)
+        return jobs
 
     def count_by_status(self) -> Mapping[JobStatus, int]:
         counted = self._transaction.counts(b"SELECT status, count(*) FROM jobs GROUP BY status")

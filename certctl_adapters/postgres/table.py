@@ -143,6 +143,15 @@ class PostgresTable(Table[F]):
         by_id = {self._kind.identify(fact): fact for fact in found}
         return {identity: by_id[identity] for identity in wanted if identity in by_id}
 
+    def lock_many(self, identities: Iterable[str]) -> Mapping[str, F]:
+        wanted = sorted(set(identities))
+        if not wanted:
+            return {}
+        found = self.select(
+            "SELECT {columns} FROM {table} AS t WHERE t.{key} = ANY(%(ids)s) ORDER BY t.{key} FOR UPDATE", ids=wanted
+        )
+        return {self._kind.identify(fact): fact for fact in found}
+
     def add(self, fact: F) -> None:
         statement = self._shape.statement(_INSERT)
         self._transaction.change(statement, self._shape.dump(fact), self._kind, fact)

@@ -108,6 +108,11 @@ class Table(Protocol[F]):
         """Those that exist, by id, in one statement."""
 
     @abstractmethod
+    def lock_many(self, identities: Iterable[str]) -> Mapping[str, F]:
+        """As `many`, and holds them until the transaction ends. They are locked in the order of their ids, so that two
+        transactions that want several do not wait in a circle."""
+
+    @abstractmethod
     def add(self, fact: F) -> None:
         """Raises `Duplicate` for a taken key and `Invalid` naming the field for a reference to nothing."""
 
@@ -203,6 +208,12 @@ class Attempts(Protocol):
     def issued_since(self, certificate_id: CertificateId, since: datetime) -> int:
         """How many attempts of this certificate ended Issued after `since`."""
 
+    @abstractmethod
+    def issued_since_many(
+        self, certificate_ids: Iterable[CertificateId], since: datetime
+    ) -> Mapping[CertificateId, int]:
+        """As `issued_since` for each of several, in one statement. Those without any are left out."""
+
 
 class Revocations(Protocol):
     @abstractmethod
@@ -281,6 +292,10 @@ class Jobs(Table[Job], Protocol):
     @abstractmethod
     def open_of(self, certificate_id: CertificateId) -> Sequence[Job]:
         """Open jobs of a certificate, and Failed ones that will still retry, locked, oldest first."""
+
+    @abstractmethod
+    def open_of_many(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
+        """As `open_of` for each of several, in one statement. Those without any are left out."""
 
     @abstractmethod
     def count_by_status(self) -> Mapping[JobStatus, int]: ...

@@ -2,31 +2,52 @@
 
 A certificate is issued to key holders: the agents on whose hosts its targets are. Since a private key never leaves its
 host, each holder makes its own key, so each gets an issuing job, a CSR and a version of its own.
+
+Theory of operation. Certificates are renewed in batches of any size, one by hand being a batch of one. What decides
+about a batch is read first (`_Circumstances`), then each certificate is judged with nothing but that, and what follows
+is collected (`_Outcome`) and written: a constant number of statements, all in the transaction that holds the
+certificates. A crash before its commit leaves everything as it was, `renew_at` included, so the next sweep does it;
+after its commit the jobs are there and `renew_at` is not, so none does it twice. A second open job for a certificate
+and key holder is refused by the database, whoever would add it.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from attrs import evolve
+from attrs import define, evolve, field, frozen
 
-from certctl_core.errors import Conflict
-from certctl_core.ids import AgentId, JobId, mint
+from certctl_core.errors import CertctlError, Conflict
+from certctl_core.ids import AgentId, CertificateId, JobId, mint
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
 from certctl_core.models.access import SYSTEM, Actor, Principal
+from certctl_core.models.catalog import CertificateProfile, ConfiguredTarget, RenewalPolicy
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType
+from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
-from certctl_core.usecases import audit
+from certctl_core.usecases import audit, scope
 
-BATCH: Final = 200
+BATCH: Final = 500
 LOOK_AGAIN: Final = timedelta(days=1)
 """How soon a certificate that is due, and that nobody may renew by itself, is looked at again."""
 
 BREAKER_LIMIT: Final = 5
 BREAKER_WINDOW: Final = timedelta(days=1)
+"""A certificate that is issued again and again has something wrong with it that one more will not mend: after so many
+for each of its key holders within this time it takes somebody who insists."""
+
+
+@frozen
+class Begun:
+    """What became of a certificate that was to be renewed: the jobs that do it, or why there are none."""
+
+    certificate: ManagedCertificate
+    jobs: tuple[Job, ...] = ()
+    problem: CertctlError | None = None
 
 
 def renew(
@@ -36,58 +57,217 @@ def renew(
 
     A renewal that the schedule has begun, or that waits to try again after a failure, becomes the caller's: it goes on
     without waiting. One that somebody asked for and that is going on stands in the way, unless `force` starts it over.
+    So does a certificate that was issued too often within a day.
 
-    Raises `Conflict` then, and when no agent could make the key; `IllegalTransition` for a revoked or archived
-    certificate.
+    Raises `NotFound` for what the caller cannot see, `Conflict` for what stands in the way and when no agent could make
+    the key; `IllegalTransition` for a revoked or archived certificate.
     """
     now = ports.clock.now()
     with ports.work() as work:
-        certificate = work.certificates.lock(certificate_id)
-        audit.record(
-            work,
-            caller,
-            now,
-            "renewal_triggered",
-            "certificate",
-            certificate.id,
-            common_name=certificate.common_name,
-            force=force,
-            reason=reason,
-        )
-        if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS:
-            if not force:
-                return _join(work, certificate, now)
-            _cancel_issuing(work, certificate, now, caller)
-            certificate = work.certificates.save(life.step(certificate, CertificateEvent.ABANDON, now))
-        CERTIFICATE.next(certificate.status, CertificateEvent.RENEW)
-        holders = key_holders(work, certificate)
-        if not holders:
-            raise Conflict(
-                f"cannot renew {certificate.id}: it has no target, so there is no agent to make its key",
-                hint="Give the certificate at least one enabled target (target_ids), then renew again.",
-            )
-        return _begin(work, caller, certificate, holders, now)
+        held = scope.lock(work, caller, certificate_id)
+        (begun,) = begin_many(work, caller, (held,), now, force=force, reason=reason)
+        if begun.problem is not None:
+            raise begun.problem
+    return begun.jobs
 
 
-def _join(work: Work, certificate: ManagedCertificate, now: datetime) -> tuple[Job, ...]:
-    """The open jobs of a renewal under way, those that wait to try again trying now. Raises `Conflict` when there is
-    nothing to hurry and somebody else asked for it."""
-    under_way = [job for job in work.jobs.open_of(certificate.id) if job.type in ISSUING]
-    waiting = [job for job in under_way if job.status is JobStatus.FAILED]
-    if not waiting and any(job.requested_by != SYSTEM.name for job in under_way):
-        raise Conflict(
-            f"a renewal of {certificate.id} is already in progress",
-            hint="Wait for its job, or renew with force to start over.",
-        )
-    hurried = {job.id: work.jobs.save(job_life.retry(job, now)) for job in waiting}
-    return tuple(hurried.get(job.id, job) for job in under_way)
+def begin_many(
+    work: Work,
+    caller: Actor,
+    certificates: Sequence[ManagedCertificate],
+    now: datetime,
+    *,
+    force: bool = False,
+    reason: str = "",
+) -> tuple[Begun, ...]:
+    """As `renew`, for many, in the open transaction: a constant number of statements, and an outcome for each in the
+    order given. What cannot be renewed is not touched and keeps no other from it. The caller holds the certificates
+    (`work.certificates.lock_many`) and has seen to it that they may be seen."""
+    seen = _look(work, certificates, now)
+    outcome = _Outcome()
+    begun = tuple(_ask(outcome, seen, caller, certificate, now, force, reason) for certificate in certificates)
+    outcome.write(work)
+    return begun
 
 
 def key_holders(work: Work, certificate: ManagedCertificate) -> tuple[AgentId, ...]:
     """The agents that hold, or will make, a private key for this certificate, in the order of its targets."""
-    targets = work.targets.many(certificate.target_ids)
+    return _holders(work.targets.many(certificate.target_ids), certificate)
+
+
+def _holders(targets: Mapping[str, ConfiguredTarget], certificate: ManagedCertificate) -> tuple[AgentId, ...]:
     usable = (targets[t] for t in certificate.target_ids if t in targets)
     return tuple(dict.fromkeys(t.agent_id for t in usable if t.enabled and t.retired_at is None))
+
+
+# --- what decides, and what follows -----------------------------------------------------------------------------------
+
+
+@frozen
+class _Circumstances:
+    """What decides about a batch of certificates, read in one statement for each kind of thing."""
+
+    policies: Mapping[str, RenewalPolicy]
+    targets: Mapping[str, ConfiguredTarget]
+    open_jobs: Mapping[CertificateId, Sequence[Job]]
+    issued_lately: Mapping[CertificateId, int]
+
+    def policy(self, certificate: ManagedCertificate) -> RenewalPolicy:
+        return self.policies[certificate.renewal_policy_id]
+
+    def holders(self, certificate: ManagedCertificate) -> tuple[AgentId, ...]:
+        return _holders(self.targets, certificate)
+
+    def issuing(self, certificate: ManagedCertificate) -> tuple[Job, ...]:
+        return tuple(job for job in self.open_jobs.get(certificate.id, ()) if job.type in ISSUING)
+
+    def issued_too_often(self, certificate: ManagedCertificate) -> int:
+        """How often it was issued lately if that is too often, else 0."""
+        issued = self.issued_lately.get(certificate.id, 0)
+        return issued if issued >= BREAKER_LIMIT * max(len(self.holders(certificate)), 1) else 0
+
+
+def _look(work: Work, certificates: Sequence[ManagedCertificate], now: datetime) -> _Circumstances:
+    ids = [certificate.id for certificate in certificates]
+    return _Circumstances(
+        policies=work.renewal_policies.many({certificate.renewal_policy_id for certificate in certificates}),
+        targets=work.targets.many({target for certificate in certificates for target in certificate.target_ids}),
+        open_jobs=work.jobs.open_of_many(ids),
+        issued_lately=work.attempts.issued_since_many(ids, now - BREAKER_WINDOW),
+    )
+
+
+@define
+class _Outcome:
+    """What is to be written about a batch, sent together."""
+
+    certificates: list[ManagedCertificate] = field(factory=list)
+    opened: list[Job] = field(factory=list)
+    changed: list[Job] = field(factory=list)
+    events: list[AuditEvent] = field(factory=list)
+
+    def note(
+        self, actor: Actor, now: datetime, action: str, certificate: ManagedCertificate, **details: object
+    ) -> None:
+        self.events.append(audit.event(actor, now, action, "certificate", certificate.id, **details))
+
+    def write(self, work: Work) -> None:
+        """Jobs that end go first: they give up the places of those that begin."""
+        work.jobs.save_many(self.changed)
+        work.jobs.add_many(self.opened)
+        work.certificates.save_many(self.certificates)
+        work.audit.add(*self.events)
+
+
+# --- on demand --------------------------------------------------------------------------------------------------------
+
+
+def _ask(
+    outcome: _Outcome,
+    seen: _Circumstances,
+    caller: Actor,
+    certificate: ManagedCertificate,
+    now: datetime,
+    force: bool,
+    reason: str,
+) -> Begun:
+    try:
+        _must_be_renewable(seen, certificate, force)
+    except CertctlError as problem:
+        return Begun(certificate, problem=problem)
+    outcome.note(
+        caller,
+        now,
+        "renewal_triggered",
+        certificate,
+        common_name=certificate.common_name,
+        force=force,
+        reason=reason,
+    )
+    if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS and not force:
+        return Begun(certificate, _hurry(outcome, seen.issuing(certificate), now))
+    if issued := seen.issued_too_often(certificate):
+        outcome.note(caller, now, "renewal_breaker_overridden", certificate, issued=issued, reason=reason)
+    return _begin(outcome, seen, caller, certificate, now)
+
+
+def _must_be_renewable(seen: _Circumstances, certificate: ManagedCertificate, force: bool) -> None:
+    if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS and not force:
+        _must_be_joinable(seen, certificate)
+        return
+    if certificate.status is not CertificateStatus.RENEWAL_IN_PROGRESS:
+        CERTIFICATE.next(certificate.status, CertificateEvent.RENEW)
+    if not seen.holders(certificate):
+        raise Conflict(
+            f"cannot renew {certificate.id}: it has no target, so there is no agent to make its key",
+            hint="Give the certificate at least one enabled target (target_ids), then renew again.",
+        )
+    if not force and (issued := seen.issued_too_often(certificate)):
+        raise Conflict(
+            f"cannot renew {certificate.id}: {issued} certificates were issued for it within a day",
+            hint="Find out what asks for so many; renew with force, and a reason, to go on.",
+        )
+
+
+def _must_be_joinable(seen: _Circumstances, certificate: ManagedCertificate) -> None:
+    under_way = seen.issuing(certificate)
+    waits = any(job.status is JobStatus.FAILED for job in under_way)
+    if not waits and any(job.requested_by != SYSTEM.name for job in under_way):
+        raise Conflict(
+            f"a renewal of {certificate.id} is already in progress",
+            hint="Wait for its job, or renew with force to start over.",
+        )
+
+
+def _hurry(outcome: _Outcome, under_way: Iterable[Job], now: datetime) -> tuple[Job, ...]:
+    """The jobs of a renewal under way, those that wait for their time or to try again trying now."""
+    jobs = tuple(_hurried(job, now) for job in under_way)
+    outcome.changed += [job for job, before in zip(jobs, under_way, strict=True) if job is not before]
+    return jobs
+
+
+def _hurried(job: Job, now: datetime) -> Job:
+    if job.status is JobStatus.FAILED:
+        return job_life.retry(job, now)
+    is_waiting = job.status is JobStatus.AWAITING_CSR and job.scheduled_at > now
+    return evolve(job, scheduled_at=now, updated_at=now) if is_waiting else job
+
+
+def _begin(
+    outcome: _Outcome, seen: _Circumstances, actor: Actor, certificate: ManagedCertificate, now: datetime
+) -> Begun:
+    """A new round: what was under way is over, each key holder gets a job."""
+    outcome.changed += [
+        job_life.cancel(job, now, f"replaced by a new renewal of {actor.name}") for job in seen.issuing(certificate)
+    ]
+    if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS:
+        certificate = life.step(certificate, CertificateEvent.ABANDON, now)
+    policy = seen.policy(certificate)
+    jobs = tuple(_job(certificate, policy, holder, actor, now) for holder in seen.holders(certificate))
+    for job in jobs:
+        outcome.note(actor, now, "renewal_job_created", certificate, job_id=job.id, agent_id=job.agent_id)
+    begun = evolve(life.step(certificate, CertificateEvent.RENEW, now), renew_at=None)
+    outcome.opened += jobs
+    outcome.certificates.append(begun)
+    return Begun(begun, jobs)
+
+
+def _job(certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId, actor: Actor, now: datetime) -> Job:
+    return Job(
+        id=JobId(mint("job", now)),
+        type=JobType.ISSUANCE if certificate.expires_at is None else JobType.RENEWAL,
+        certificate_id=certificate.id,
+        agent_id=holder,
+        status=JobStatus.AWAITING_CSR,
+        max_attempts=max(1, policy.max_retries),
+        requested_by=actor.name,
+        scheduled_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+# --- by itself --------------------------------------------------------------------------------------------------------
 
 
 def sweep(ports: Ports) -> int:
@@ -97,91 +277,46 @@ def sweep(ports: Ports) -> int:
         now = ports.clock.now()
         with ports.work() as work:
             due = work.certificates.due_for_renewal(now, BATCH)
-            for certificate in due:
-                _consider(work, certificate, now)
+            _consider_all(work, due, now)
         done += len(due)
         if len(due) < BATCH:
             return done
 
 
-def _consider(work: Work, certificate: ManagedCertificate, now: datetime) -> None:
+def _consider_all(work: Work, due: Sequence[ManagedCertificate], now: datetime) -> None:
+    if not due:
+        return
+    seen = _look(work, due, now)
+    outcome = _Outcome()
+    for certificate in due:
+        _consider(outcome, seen, certificate, now)
+    outcome.write(work)
+
+
+def _consider(outcome: _Outcome, seen: _Circumstances, certificate: ManagedCertificate, now: datetime) -> None:
     if not CERTIFICATE.allows(certificate.status, CertificateEvent.RENEW):
-        work.certificates.save(evolve(certificate, renew_at=None, updated_at=now))
-        return
-    policy = work.renewal_policies.get(certificate.renewal_policy_id)
-    if not policy.auto_renew:
-        _mark_expiring(work, certificate, now)
-        return
-    holders = key_holders(work, certificate)
-    if not holders:
-        _mark_expiring(work, certificate, now)
-        return
-    issued = work.attempts.issued_since(certificate.id, now - BREAKER_WINDOW)
-    if issued >= BREAKER_LIMIT * len(holders):
-        _hold_back(work, certificate, now, issued)
-        return
-    _begin(work, SYSTEM, certificate, holders, now)
+        outcome.certificates.append(evolve(certificate, renew_at=None, updated_at=now))
+    elif not seen.policy(certificate).auto_renew or not seen.holders(certificate):
+        outcome.certificates.append(_expiring(certificate, now))
+    elif issued := seen.issued_too_often(certificate):
+        _hold_back(outcome, certificate, now, issued)
+    else:
+        _begin(outcome, seen, SYSTEM, certificate, now)
 
 
-def _mark_expiring(work: Work, certificate: ManagedCertificate, now: datetime) -> None:
+def _expiring(certificate: ManagedCertificate, now: datetime) -> ManagedCertificate:
     """Nobody renews it by itself: it shows as Expiring. Its policy or its targets may change without it being touched,
     so it is looked at again."""
     seen = evolve(certificate, renew_at=now + LOOK_AGAIN)
-    if seen.status is CertificateStatus.ACTIVE:
-        seen = life.step(seen, CertificateEvent.APPROACH_EXPIRY, now)
-    work.certificates.save(seen)
+    is_fresh = seen.status is CertificateStatus.ACTIVE
+    return life.step(seen, CertificateEvent.APPROACH_EXPIRY, now) if is_fresh else seen
 
 
-def _hold_back(work: Work, certificate: ManagedCertificate, now: datetime, issued: int) -> None:
-    """A certificate that is issued again and again has something wrong with it that one more will not mend."""
-    reason = f"renewal paused for a day: {issued} certificates were issued within a day; renew by hand to go on"
-    work.certificates.save(evolve(certificate, renew_at=now + BREAKER_WINDOW, status_reason=reason, updated_at=now))
-    audit.record(work, SYSTEM, now, "renewal_breaker_opened", "certificate", certificate.id, issued=issued)
-
-
-def _begin(
-    work: Work, actor: Actor, certificate: ManagedCertificate, holders: tuple[AgentId, ...], now: datetime
-) -> tuple[Job, ...]:
-    # A failed job of an earlier round that would still retry by itself is replaced by this round.
-    _cancel_issuing(work, certificate, now, actor)
-    policy = work.renewal_policies.get(certificate.renewal_policy_id)
-    kind = JobType.ISSUANCE if certificate.expires_at is None else JobType.RENEWAL
-    jobs = tuple(
-        Job(
-            id=JobId(mint("job", now)),
-            type=kind,
-            certificate_id=certificate.id,
-            agent_id=holder,
-            status=JobStatus.AWAITING_CSR,
-            max_attempts=max(1, policy.max_retries),
-            requested_by=actor.name,
-            scheduled_at=now,
-            created_at=now,
-            updated_at=now,
-        )
-        for holder in holders
-    )
-    for job in jobs:
-        work.jobs.add(job)
-        audit.record(
-            work,
-            actor,
-            now,
-            "renewal_job_created",
-            "certificate",
-            certificate.id,
-            job_id=job.id,
-            agent_id=job.agent_id,
-        )
-    begun = life.step(certificate, CertificateEvent.RENEW, now)
-    work.certificates.save(evolve(begun, renew_at=None))
-    return jobs
-
-
-def _cancel_issuing(work: Work, certificate: ManagedCertificate, now: datetime, actor: Actor) -> None:
-    for job in work.jobs.open_of(certificate.id):
-        if job.type in ISSUING:
-            work.jobs.save(job_life.cancel(job, now, f"replaced by a new renewal of {actor.name}"))
+def _hold_back(outcome: _Outcome, certificate: ManagedCertificate, now: datetime, issued: int) -> None:
+    reason = f"renewal paused for a day: {issued} certificates were issued within a day; renew with force to go on"
+    paused = evolve(certificate, renew_at=now + BREAKER_WINDOW, status_reason=reason, updated_at=now)
+    outcome.certificates.append(paused)
+    outcome.note(SYSTEM, now, "renewal_breaker_opened", certificate, issued=issued)
 
 
 def expire(ports: Ports) -> int:
@@ -191,17 +326,29 @@ def expire(ports: Ports) -> int:
         now = ports.clock.now()
         with ports.work() as work:
             due = work.certificates.due_for_expiry(now, BATCH)
-            for certificate in due:
-                work.certificates.save(life.step(certificate, CertificateEvent.LAPSE, now))
-                audit.record(
-                    work,
-                    SYSTEM,
-                    now,
-                    "certificate_expired",
-                    "certificate",
-                    certificate.id,
-                    expired_at=certificate.expires_at.isoformat() if certificate.expires_at else "",
-                )
+            brief = _short_lived(work, due)
+            work.certificates.save_many(
+                [life.step(each, CertificateEvent.LAPSE, now, each.status_reason) for each in due]
+            )
+            work.audit.add(*(_expired(each, each.profile_id in brief, now) for each in due))
         done += len(due)
         if len(due) < BATCH:
             return done
+
+
+def _short_lived(work: Work, certificates: Iterable[ManagedCertificate]) -> Mapping[str | None, CertificateProfile]:
+    """The profiles among theirs that permit lives of minutes, by id."""
+    profiles = work.profiles.many({each.profile_id for each in certificates if each.profile_id is not None})
+    return {profile.id: profile for profile in profiles.values() if profile.allow_short_lived}
+
+
+def _expired(certificate: ManagedCertificate, is_short_lived: bool, now: datetime) -> AuditEvent:
+    return audit.event(
+        SYSTEM,
+        now,
+        "short_lived_cert_expired" if is_short_lived else "certificate_expired",
+        "certificate",
+        certificate.id,
+        profile_id=certificate.profile_id,
+        expired_at=certificate.expires_at.isoformat() if certificate.expires_at else "",
+    )

@@ -236,6 +236,8 @@ class TestAttempts:
                 )
         with issued() as work:
             assert work.attempts.issued_since("mc-1", AT) == 2
+            assert work.attempts.issued_since_many(["mc-1", "mc-2", "nobody"], AT) == {"mc-1": 2, "mc-2": 1}
+            assert work.attempts.issued_since_many(["mc-1"], AT + HOUR) == {}
 
 
 class TestDeployments:

@@ -275,6 +275,12 @@ class TestSweeps:
         )
         with busy() as work:
             assert ids(work.jobs.open_of("mc-1")) == ["will retry", "deploying", "open"]
+            several = work.jobs.open_of_many(["mc-1", "mc-2", "nobody"])
+            assert {certificate: ids(jobs) for certificate, jobs in several.items()} == {
+                "mc-1": ["will retry", "deploying", "open"],
+                "mc-2": ["another's"],
+            }
+            assert work.jobs.open_of_many([]) == {}
 
     def test_counts_name_every_status(self, busy: OpenWork) -> None:
         put(busy, *one_each(kind=JobType.RENEWAL), facts.job("more", status=JobStatus.FAILED))

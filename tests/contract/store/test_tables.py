@@ -242,6 +242,8 @@ class TestTable:
             assert table(work, kind).find(full.id) == full
             assert table(work, kind).lock(full.id) == full
             assert table(work, kind).many([full.id, "nobody"]) == {full.id: full}
+            assert table(work, kind).lock_many([full.id, "nobody", full.id]) == {full.id: full}
+            assert table(work, kind).lock_many([]) == {}
 
     def test_nothing_optional_comes_back_as_nothing(self, rich: OpenWork, kind: str) -> None:
         plain, _ = ROWS[kind]

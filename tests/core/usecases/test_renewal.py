@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from certctl_core.errors import Conflict, IllegalTransition, UpstreamUnavailable
+from certctl_core.errors import Conflict, IllegalTransition, NotFound, UpstreamUnavailable
+from certctl_core.models.access import Scope
 from certctl_core.models.certificates import CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType
-from certctl_core.usecases import certificates, issuance, renewal, revocation
+from certctl_core.usecases import catalog, certificates, issuance, jobs, renewal, revocation
 from tests.core.usecases.world import ADMIN, World
 
 
@@ -191,3 +192,119 @@ def test_a_target_given_to_an_expiring_certificate_makes_it_due(world: World) ->
     certificates.update(world.ports, ADMIN, certificate.id, certificates.UpdateCertificate(target_ids=(target.id,)))
     renewal.sweep(world.ports)
     assert world.now_is(certificate).status is CertificateStatus.RENEWAL_IN_PROGRESS
+
+
+# Many at once
+
+
+def test_many_are_renewed_together_each_with_its_own_outcome(world: World) -> None:
+    agent, other = world.agent(), world.agent("web-2")
+    target, second = world.target(agent), world.target(other)
+    fresh = world.certificate(target, second, name="fresh")
+    homeless = world.certificate(name="homeless")
+    revoked = world.certificate(target, name="revoked")
+    world.issued(revoked, agent)
+    revocation.revoke(world.ports, ADMIN, revoked.id, RevocationReason.SUPERSEDED)
+    with world.ports.work() as work:
+        held = work.certificates.lock_many([fresh.id, homeless.id, revoked.id])
+        asked = [held[each.id] for each in (homeless, fresh, revoked)]
+        begun = renewal.begin_many(work, ADMIN, asked, world.clock.now())
+
+    first, second_, third = begun
+    assert "no target" in str(first.problem)
+    assert isinstance(third.problem, IllegalTransition)
+    assert second_.problem is None
+    assert [job.agent_id for job in second_.jobs] == [agent.id, other.id]
+    assert second_.certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS
+    assert world.now_is(fresh).status is CertificateStatus.RENEWAL_IN_PROGRESS
+    assert world.now_is(homeless).status is CertificateStatus.PENDING
+    assert world.actions().count("renewal_triggered") == 2  # the one that was revoked later, and the fresh one
+
+
+def test_renewing_too_often_by_hand_takes_force_and_is_on_record(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    for round_ in range(renewal.BREAKER_LIMIT):
+        world.issued(certificate, agent, f"key {round_}")
+
+    with pytest.raises(Conflict, match="5 certificates were issued") as refusal:
+        renewal.renew(world.ports, ADMIN, certificate.id)
+    assert "force" in refusal.value.hint
+    renewal.renew(world.ports, ADMIN, certificate.id, force=True, reason="the key leaked again")
+
+    assert "renewal_breaker_overridden" in world.actions()
+    world.submit(certificate, agent, "key 6")
+    assert world.now_is(certificate).status is CertificateStatus.ACTIVE
+
+
+def test_after_a_day_a_certificate_may_be_renewed_as_usual(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    for round_ in range(renewal.BREAKER_LIMIT):
+        world.issued(certificate, agent, f"key {round_}")
+    world.clock.advance(renewal.BREAKER_WINDOW)
+    assert renewal.renew(world.ports, ADMIN, certificate.id)
+
+
+def test_a_renewal_under_way_is_joined_even_when_its_target_is_gone(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    certificate = world.certificate(target)
+    renewal.sweep(world.ports)
+    with world.ports.work() as work:
+        work.targets.save(evolve(work.targets.get(target.id), enabled=False))
+    assert renewal.renew(world.ports, ADMIN, certificate.id) == tuple(world.jobs())
+
+
+def test_what_is_out_of_reach_is_not_renewed(world: World) -> None:
+    certificate = world.certificate(world.target(world.agent()))
+    elsewhere = evolve(ADMIN, scope=Scope(environments=frozenset({"production"})))
+    with pytest.raises(NotFound):
+        renewal.renew(world.ports, elsewhere, certificate.id)
+
+
+def test_a_sweep_works_through_more_than_a_batch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal, "BATCH", 3)
+    target = world.target(world.agent())
+    for number in range(7):
+        world.certificate(target, name=f"site-{number}")
+    assert renewal.sweep(world.ports) == 7
+    assert len(world.jobs(JobStatus.AWAITING_CSR)) == 7
+    assert world.actions().count("renewal_job_created") == 7
+
+
+# Running out
+
+
+def test_what_lived_for_minutes_and_what_lived_for_months_run_out_under_names_of_their_own(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    long, brief = world.certificate(target, name="long"), world.certificate(target, name="brief")
+    profile = catalog.create_profile(
+        world.ports,
+        ADMIN,
+        catalog.CreateProfile(name="minutes", max_ttl=timedelta(minutes=30), allow_short_lived=True),
+    )
+    certificates.update(world.ports, ADMIN, brief.id, certificates.UpdateCertificate(profile_id=profile.id))
+    world.issued(long, agent)
+    world.issued(brief, agent, "other key")
+    world.clock.advance(timedelta(hours=1))
+    assert renewal.expire(world.ports) == 1
+    world.clock.advance(timedelta(days=100))
+    assert renewal.expire(world.ports) == 1
+    assert [action for action in world.actions() if "expired" in action] == [
+        "short_lived_cert_expired",
+        "certificate_expired",
+    ]
+
+
+def test_a_certificate_that_failed_and_ran_out_still_says_why(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.issued(certificate, agent)
+    (job,) = renewal.renew(world.ports, ADMIN, certificate.id)
+    jobs.cancel(world.ports, ADMIN, job.id)
+    world.clock.advance(timedelta(days=91))
+    assert renewal.expire(world.ports) == 1
+    assert world.now_is(certificate).status is CertificateStatus.EXPIRED
+    assert world.now_is(certificate).status_reason == "cancelled by alice"
