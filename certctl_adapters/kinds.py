@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from certctl_core.errors import Duplicate, FieldProblem, InUse, Invalid
 from certctl_core.ids import AgentId, RenewalPolicyId
 from certctl_core.models.access import ApiKey, Session
-from certctl_core.models.agents import SENTINEL_AGENTS, Agent, JoinToken
+from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentGroup, JoinToken
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -39,6 +39,7 @@ from certctl_core.models.observed import (
     NetworkScanTarget,
     ProbeRecord,
 )
+from certctl_core.models.policies import PolicyRule, PolicyViolation
 from certctl_core.models.records import AuditEvent, LoopState, Notification
 from certctl_core.ports.store import Is, Query, StoredAuthority, StoredCrl
 
@@ -192,6 +193,10 @@ def _is_open_issuing(job: Job) -> bool:
     return job.type in ISSUING and job.status in OPEN_JOB
 
 
+def _is_unresolved(violation: PolicyViolation) -> bool:
+    return violation.resolved_at is None
+
+
 def _is_open_deployment(job: Job) -> bool:
     return job.type is JobType.DEPLOYMENT and job.status in OPEN_JOB
 
@@ -284,7 +289,7 @@ CERTIFICATES: Final = Kind(
         "target_id": (Is.EQUAL, Is.ONE_OF),
         "names": (Is.CONTAINS,),
     },
-    sorts=_sorts(*_CREATED, "expires_at", "common_name", "status", "environment"),
+    sorts=_sorts(*_CREATED, "id", "expires_at", "common_name", "status", "environment"),
 )
 JOBS: Final = Kind(
     "jobs",
@@ -352,6 +357,33 @@ NOTIFICATIONS: Final = Kind(
     references=(Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),),
     filters=_names("id type status channel recipient certificate_id next_retry_at created_at"),
     sorts=_sorts("created_at"),
+)
+AGENT_GROUPS: Final = Kind(
+    "agent_groups",
+    "agent group",
+    AgentGroup,
+    uniques=(_named("agent_groups"),),
+    filters=_names("id name enabled created_at updated_at"),
+    sorts=_sorts(*_CREATED),
+)
+POLICY_RULES: Final = Kind(
+    "policy_rules",
+    "policy rule",
+    PolicyRule,
+    uniques=(_named("policy_rules"),),
+    references=(Reference("team_ids", "teams"), Reference("agent_group_ids", "agent_groups")),
+    filters=_names("id name type severity enabled created_at updated_at"),
+    sorts=_sorts(*_CREATED, "type", "severity"),
+)
+VIOLATIONS: Final = Kind(
+    "policy_violations",
+    "policy violation",
+    PolicyViolation,
+    uniques=(Unique("policy_violations_open_key", ("certificate_id", "rule_id"), _is_unresolved),),
+    references=(Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),),
+    filters=_names("id certificate_id rule_id severity opened_at resolved_at"),
+    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
+    sorts=_sorts("opened_at", created_at="opened_at"),
 )
 API_KEYS: Final = Kind(
     "api_keys",
@@ -466,6 +498,9 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     VERSIONS,
     REVOCATIONS,
     NOTIFICATIONS,
+    AGENT_GROUPS,
+    POLICY_RULES,
+    VIOLATIONS,
     API_KEYS,
     JOIN_TOKENS,
     SESSIONS,

@@ -33,6 +33,9 @@ DiscoveredId = NewType("DiscoveredId", str)
 ScanTargetId = NewType("ScanTargetId", str)
 EndpointId = NewType("EndpointId", str)
 ProbeId = NewType("ProbeId", str)
+PolicyRuleId = NewType("PolicyRuleId", str)
+ViolationId = NewType("ViolationId", str)
+AgentGroupId = NewType("AgentGroupId", str)
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a client may choose as an id: safe in a path, a file name and a log line."""

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from attrs import evolve
+from attrs import evolve, fields_dict
 
 from certctl_adapters.kinds import AGENTS, API_KEYS, CERTIFICATES, JOBS, JOIN_TOKENS, SESSIONS, TARGETS
 from certctl_adapters.memory.table import MemoryTable, by
 from certctl_adapters.memory.transaction import Transaction
 from certctl_core.ids import AgentId, ApiKeyId
 from certctl_core.models.access import ApiKey, Role, Session
-from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, JoinToken
+from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, AgentTraits, JoinToken
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import OPEN_JOB
 from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions
@@ -62,6 +62,10 @@ class MemoryAgents(MemoryTable[Agent], Agents):
         counted = (a for a in self._rows.values() if a.retired_at is None and a.id not in SENTINEL_AGENTS)
         found = Counter(agent.status for agent in counted)
         return {status.value: found[status] for status in AgentStatus}
+
+    def traits(self) -> Sequence[AgentTraits]:
+        present = self.select(lambda a: a.retired_at is None and a.id not in SENTINEL_AGENTS, by("registered_at", "id"))
+        return [AgentTraits(**{name: getattr(agent, name) for name in fields_dict(AgentTraits)}) for agent in present]
 
     def add_activity(self, heard: Sequence[Activity]) -> None:
         for new in heard:

@@ -61,6 +61,9 @@ class MemoryCertificates(MemoryTable[ManagedCertificate], Certificates):
             lambda c: c.status in _MAY_EXPIRE and is_due(c.expires_at, now), by("expires_at", "id"), limit
         )
 
+    def due_for_policy(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(lambda c: is_due(c.next_policy_check_at, now), by("next_policy_check_at", "id"), limit)
+
     def count_by_status(self) -> Mapping[CertificateStatus, int]:
         found = Counter(c.status for c in self._rows.values())
         return {status: found[status] for status in CertificateStatus}
@@ -129,6 +132,10 @@ class MemoryVersions(Versions):
         wanted = (issuer_id, serial_number)
         found = self._table.select(lambda v: (v.issuer_id, v.serial_number) == wanted, by("id"))
         return found[0] if found else None
+
+    def validities(self, certificate_ids: Iterable[str]) -> Mapping[CertificateId, tuple[datetime, datetime]]:
+        newest = (self.latest(CertificateId(identity)) for identity in dict.fromkeys(certificate_ids))
+        return {v.certificate_id: (v.not_before, v.not_after) for v in newest if v is not None}
 
     def _newest_first(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
         return self._table.select(lambda v: v.certificate_id == certificate_id, by("generation"), newest=True)

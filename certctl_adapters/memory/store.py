@@ -19,6 +19,12 @@ from certctl_adapters.memory.certificates import (
 )
 from certctl_adapters.memory.jobs import MemoryJobs
 from certctl_adapters.memory.observed import MemoryDiscovered, MemoryEndpoints, MemoryProbes, MemoryScans
+from certctl_adapters.memory.policies import (
+    MemoryAgentGroups,
+    MemoryPolicyReviews,
+    MemoryPolicyRules,
+    MemoryViolations,
+)
 from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, MemoryLoops
 from certctl_adapters.memory.table import MemoryTable
 from certctl_adapters.memory.transaction import Tables, Transaction
@@ -52,6 +58,10 @@ class MemoryWork(Work):
         self.profiles = MemoryTable(transaction, kinds.PROFILES)
         self.renewal_policies = MemoryTable(transaction, kinds.RENEWAL_POLICIES)
         self.notifications = MemoryTable(transaction, kinds.NOTIFICATIONS)
+        self.agent_groups = MemoryAgentGroups(transaction)
+        self.policy_rules = MemoryPolicyRules(transaction)
+        self.violations = MemoryViolations(transaction)
+        self.policy_reviews = MemoryPolicyReviews(transaction)
         self.api_keys = MemoryApiKeys(transaction)
         self.sessions = MemorySessions(transaction)
         self.authorities = MemoryAuthorities(transaction)

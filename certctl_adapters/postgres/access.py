@@ -9,7 +9,7 @@ from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, ApiKeyId
 from certctl_core.models.access import ApiKey, Session
-from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, JoinToken
+from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, AgentTraits, JoinToken
 from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions
 
 _AGENT: Final = shape_of(AGENTS)
@@ -17,6 +17,7 @@ _JOIN_TOKEN: Final = shape_of(JOIN_TOKENS)
 _API_KEY: Final = shape_of(API_KEYS)
 _SESSION: Final = shape_of(SESSIONS)
 
+_TRAITS: Final = ("id", "os", "architecture", "ip_address", "version")
 _USE_PRECISION: Final = timedelta(minutes=1)
 
 
@@ -75,6 +76,16 @@ class PostgresAgents(PostgresTable[Agent], Agents):
             [list(SENTINEL_AGENTS)],
         )
         return {status.value: counted.get(status.value, 0) for status in AgentStatus}
+
+    def traits(self) -> Sequence[AgentTraits]:
+        rows = self._transaction.rows(
+            b"""
+            SELECT id, os, architecture, ip_address, version FROM agents
+            WHERE retired_at IS NULL AND id <> ALL (%s) ORDER BY registered_at, id
+            """,
+            [list(SENTINEL_AGENTS)],
+        )
+        return [AgentTraits(**dict(zip(_TRAITS, row, strict=True))) for row in rows]
 
     def add_activity(self, heard: Sequence[Activity]) -> None:
         # In order, so that two processes that count the same agents do not wait for each other in a circle.

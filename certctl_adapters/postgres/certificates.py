@@ -1,7 +1,7 @@
 """Certificates, targets, versions and attempts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, LiteralString
 
@@ -61,6 +61,16 @@ class PostgresCertificates(PostgresTable[ManagedCertificate], Certificates):
             SELECT {columns} FROM {table} AS t
             WHERE t.status IN ('Active', 'Expiring', 'Failed') AND t.expires_at <= %(now)s
             ORDER BY t.expires_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            now=now,
+            limit=limit,
+        )
+
+    def due_for_policy(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.next_policy_check_at <= %(now)s
+            ORDER BY t.next_policy_check_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             """,
             now=now,
             limit=limit,
@@ -188,6 +198,19 @@ class PostgresVersions(Versions):
             issuer=issuer_id,
             serial=serial_number,
         )
+
+    def validities(self, certificate_ids: Iterable[str]) -> Mapping[CertificateId, tuple[datetime, datetime]]:
+        rows = self._transaction.rows(
+            b"""
+            SELECT wanted.id, newest.not_before, newest.not_after FROM unnest(%s::text[]) AS wanted (id),
+            LATERAL (
+                SELECT v.not_before, v.not_after FROM certificate_versions AS v WHERE v.certificate_id = wanted.id
+                ORDER BY v.generation DESC LIMIT 1
+            ) AS newest
+            """,
+            [list(dict.fromkeys(certificate_ids))],
+        )
+        return {CertificateId(key): (start.astimezone(UTC), end.astimezone(UTC)) for key, start, end in rows}
 
 
 class PostgresAttempts(PostgresTable[IssuanceAttempt], Attempts):

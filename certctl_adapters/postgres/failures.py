@@ -68,7 +68,11 @@ def _dangling(error: Error, kind: Kind[Any] | None, fact: Any) -> Invalid:
         if constraint == f"{kind.table}_{kind.columns.get(reference.field, reference.field)}_fkey":
             return kind.dangling(reference.field, getattr(fact, reference.field))
     # A field with several ids is followed by rows of a table of their own, whose constraint it was.
-    several = next(reference.field for reference in kind.references if reference.field.endswith("_ids"))
+    several = next(
+        reference.field
+        for reference in kind.references
+        if reference.field.endswith("_ids") and constraint.endswith(f"_{reference.field.removesuffix('s')}_fkey")
+    )
     missing = _MISSING.search(error.diag.message_detail or "")
     return kind.dangling(several, missing.group(1) if missing else getattr(fact, several))
 

@@ -26,6 +26,12 @@ from certctl_adapters.postgres.certificates import (
 )
 from certctl_adapters.postgres.jobs import PostgresJobs
 from certctl_adapters.postgres.observed import PostgresDiscovered, PostgresEndpoints, PostgresProbes, PostgresScans
+from certctl_adapters.postgres.policies import (
+    PostgresAgentGroups,
+    PostgresPolicyReviews,
+    PostgresPolicyRules,
+    PostgresViolations,
+)
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
 from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresCrls, PostgresRevocations
 from certctl_adapters.postgres.table import PostgresTable, shape_of
@@ -160,6 +166,10 @@ class _PostgresWork(Work):
         self.profiles = PostgresTable(transaction, _PROFILE)
         self.renewal_policies = PostgresTable(transaction, _RENEWAL_POLICY)
         self.notifications = PostgresTable(transaction, _NOTIFICATION)
+        self.agent_groups = PostgresAgentGroups(transaction)
+        self.policy_rules = PostgresPolicyRules(transaction)
+        self.violations = PostgresViolations(transaction)
+        self.policy_reviews = PostgresPolicyReviews(transaction)
         self.api_keys = PostgresApiKeys(transaction)
         self.sessions = PostgresSessions(transaction)
         self.authorities = PostgresAuthorities(transaction)

@@ -5,7 +5,7 @@ from enum import Enum
 
 from attrs import frozen
 
-from certctl_core.ids import AgentId, JoinTokenId
+from certctl_core.ids import AgentGroupId, AgentId, JoinTokenId
 
 
 class AgentStatus(Enum):
@@ -64,3 +64,49 @@ class JoinToken:
     used_at: datetime | None = None
     used_by: AgentId | None = None
     revision: int = 1
+
+
+@frozen(kw_only=True)
+class AgentTraits:
+    """What an agent group looks at to tell whether an agent belongs to it."""
+
+    id: AgentId
+    os: str = ""
+    architecture: str = ""
+    ip_address: str = ""
+    version: str = ""
+
+
+@frozen(kw_only=True)
+class AgentGroup:
+    """Agents that are alike. Every criterion that is not empty has to hold; who is in it is judged in
+    `policy.membership`."""
+
+    id: AgentGroupId
+    name: str
+    description: str = ""
+    match_os: str = ""
+    match_architecture: str = ""
+    match_ip_cidr: str = ""
+    match_version: str = ""
+    enabled: bool = True
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+
+class MembershipType(Enum):
+    """Whether somebody put an agent into a group, or out of it, whatever the criteria say."""
+
+    INCLUDE = "include"
+    EXCLUDE = "exclude"
+
+
+@frozen(kw_only=True)
+class AgentGroupMembership:
+    """What somebody decided by hand about one agent and one group."""
+
+    agent_group_id: AgentGroupId
+    agent_id: AgentId
+    membership_type: MembershipType = MembershipType.INCLUDE
+    created_at: datetime

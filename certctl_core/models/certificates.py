@@ -81,6 +81,7 @@ class ManagedCertificate:
 
     `generation` counts the attempts begun; `renew_at` is when the renewal sweep should next look at it (None: never);
     `expires_at` is the earliest notAfter among the newest versions of its key holders, None until first issued.
+    `next_policy_check_at` is when time alone may change what the policy rules say of it (None: it does not).
     """
 
     id: CertificateId
@@ -102,6 +103,7 @@ class ManagedCertificate:
     expires_at: datetime | None = None
     renew_at: datetime | None = None
     next_alert_at: datetime | None = None
+    next_policy_check_at: datetime | None = None
     last_renewal_at: datetime | None = None
     last_deployment_at: datetime | None = None
     revoked_at: datetime | None = None

@@ -14,9 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
-from certctl_core.ids import AgentId, ApiKeyId, CertificateId, EndpointId, IssuerId, TargetId, VersionId
+from certctl_core.ids import AgentGroupId, AgentId, ApiKeyId, CertificateId, EndpointId, IssuerId, TargetId, VersionId
 from certctl_core.models.access import ApiKey, Session
-from certctl_core.models.agents import Agent, AgentCounts, JoinToken
+from certctl_core.models.agents import Agent, AgentCounts, AgentGroup, AgentGroupMembership, AgentTraits, JoinToken
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -43,6 +43,7 @@ from certctl_core.models.observed import (
     NetworkScanTarget,
     ProbeRecord,
 )
+from certctl_core.models.policies import PolicyReview, PolicyRule, PolicyViolation, ReviewKind
 from certctl_core.models.records import AuditEvent, LoopState, Notification
 
 F = TypeVar("F")
@@ -150,6 +151,10 @@ class Certificates(Table[ManagedCertificate], Protocol):
         """Active, Expiring or Failed with `expires_at <= now`, locked, skipping."""
 
     @abstractmethod
+    def due_for_policy(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        """`next_policy_check_at <= now`, oldest first, locked, skipping those that others hold."""
+
+    @abstractmethod
     def count_by_status(self) -> Mapping[CertificateStatus, int]: ...
 
     @abstractmethod
@@ -188,6 +193,10 @@ class Versions(Protocol):
 
     @abstractmethod
     def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None: ...
+
+    @abstractmethod
+    def validities(self, certificate_ids: Iterable[str]) -> Mapping[CertificateId, tuple[datetime, datetime]]:
+        """`(notBefore, notAfter)` of the newest version of each certificate that has one, in one statement."""
 
 
 class Attempts(Protocol):
@@ -328,6 +337,10 @@ class Agents(Table[Agent], Protocol):
         """Agents that are not retired, by status value, the control plane's own left out."""
 
     @abstractmethod
+    def traits(self) -> Sequence[AgentTraits]:
+        """Of every agent that is not retired and not a part of the control plane, in order of registration."""
+
+    @abstractmethod
     def add_activity(self, heard: Sequence[Activity]) -> None:
         """Add to what is counted already. Agents that do not exist are passed over."""
 
@@ -338,6 +351,76 @@ class Agents(Table[Agent], Protocol):
     @abstractmethod
     def forget_activity(self, before: datetime) -> None:
         """Delete hours that began before the given time."""
+
+
+class AgentGroups(Table[AgentGroup], Protocol):
+    @abstractmethod
+    def memberships(self, group_id: AgentGroupId) -> Sequence[AgentGroupMembership]:
+        """What was decided by hand about this group, in order of the agents' ids."""
+
+    @abstractmethod
+    def memberships_of(self, agent_ids: Iterable[str]) -> Sequence[AgentGroupMembership]:
+        """What was decided by hand about these agents, in one statement."""
+
+    @abstractmethod
+    def put_membership(self, membership: AgentGroupMembership) -> None:
+        """Instead of what was decided before. Raises `Invalid` for an agent or a group that does not exist."""
+
+    @abstractmethod
+    def remove_membership(self, group_id: AgentGroupId, agent_id: AgentId) -> None:
+        """Raises `NotFound`."""
+
+
+class PolicyRules(Table[PolicyRule], Protocol):
+    """Who judges certificates, and records what comes of it, does so by rules that do not change meanwhile: `in_force`
+    waits for whoever is changing rules, and `hold` for everybody who judges. Certificates are locked before."""
+
+    @abstractmethod
+    def in_force(self) -> Sequence[PolicyRule]:
+        """Enabled rules, in order of their ids. None is changed, made or removed until the transaction ends."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Nobody judges until the transaction ends. To be called before rules, groups, or agents' traits change."""
+
+
+class Violations(Table[PolicyViolation], Protocol):
+    """Beside the fields, a query may ask for `team_id` and `environment`, which are the certificate's."""
+
+    @abstractmethod
+    def open_of(self, certificate_ids: Iterable[str]) -> Sequence[PolicyViolation]:
+        """Those of these certificates that are not resolved, in one statement."""
+
+    @abstractmethod
+    def open_under(self, rule_id: str, after: str, limit: int) -> Sequence[PolicyViolation]:
+        """Those of a rule that are not resolved, in order of their ids from behind `after` on."""
+
+    @abstractmethod
+    def purge(self, resolved_before: datetime, limit: int) -> int:
+        """Remove some that were resolved before the given time, oldest first. Returns how many were removed."""
+
+
+class PolicyReviews(Protocol):
+    """What is still to be looked at because a rule, a group or an agent changed."""
+
+    @abstractmethod
+    def ask(self, kind: ReviewKind, subject_ids: Iterable[str], at: datetime) -> None:
+        """Have these reviewed, from the beginning where a review is under way."""
+
+    @abstractmethod
+    def claim(self) -> PolicyReview | None:
+        """The one that was asked for first, locked, skipping those that others hold."""
+
+    @abstractmethod
+    def advance(self, review: PolicyReview) -> None:
+        """Remember how far a claimed one has come."""
+
+    @abstractmethod
+    def finish(self, review: PolicyReview) -> None:
+        """There is nothing more to look at for a claimed one."""
+
+    @abstractmethod
+    def count(self) -> int: ...
 
 
 class JoinTokens(Table[JoinToken], Protocol):
@@ -551,6 +634,10 @@ class Work(Protocol):
     profiles: Table[CertificateProfile]
     renewal_policies: Table[RenewalPolicy]
     notifications: Table[Notification]
+    agent_groups: AgentGroups
+    policy_rules: PolicyRules
+    violations: Violations
+    policy_reviews: PolicyReviews
     api_keys: ApiKeys
     sessions: Sessions
     authorities: Authorities

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from certctl_core.ids import (
+    AgentGroupId,
     AgentId,
     ApiKeyId,
     AttemptId,
@@ -25,6 +26,7 @@ from certctl_core.ids import (
     JoinTokenId,
     NotificationId,
     OwnerId,
+    PolicyRuleId,
     ProfileId,
     RenewalPolicyId,
     RevocationId,
@@ -33,9 +35,10 @@ from certctl_core.ids import (
     TargetId,
     TeamId,
     VersionId,
+    ViolationId,
 )
 from certctl_core.models.access import ActorType, ApiKey, Role, Session
-from certctl_core.models.agents import Agent, JoinToken
+from certctl_core.models.agents import Agent, AgentGroup, AgentGroupMembership, JoinToken
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -53,6 +56,7 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.models.jobs import Job, JobType
 from certctl_core.models.observed import DiscoveredCertificate, DiscoveryScan, EndpointHealth, NetworkScanTarget
+from certctl_core.models.policies import PolicyRule, PolicyType, PolicyViolation, Severity
 from certctl_core.models.records import AuditEvent, Notification, NotificationType
 from certctl_core.ports.store import ApiCall, StoredAuthority, StoredCrl, Work
 
@@ -234,6 +238,32 @@ def notification(identity: str = "notif-1", **fields: Any) -> Notification:
             "recipient": "owner@example.org",
             "message": "it failed",
             "created_at": AT,
+        }
+        | fields
+    )
+
+
+def agent_group(identity: str = "ag-1", **fields: Any) -> AgentGroup:
+    return AgentGroup(**_named(AgentGroupId(identity), fields))
+
+
+def membership(group: str = "ag-1", agent_id: str = "a-1", **fields: Any) -> AgentGroupMembership:
+    return AgentGroupMembership(**{"agent_group_id": group, "agent_id": agent_id, "created_at": AT} | fields)
+
+
+def policy_rule(identity: str = "pr-1", **fields: Any) -> PolicyRule:
+    return PolicyRule(**{"type": PolicyType.ALLOWED_ENVIRONMENTS} | _named(PolicyRuleId(identity), fields))
+
+
+def violation(identity: str = "violation-1", **fields: Any) -> PolicyViolation:
+    return PolicyViolation(
+        **{
+            "id": ViolationId(identity),
+            "certificate_id": "mc-0",
+            "rule_id": "pr-1",
+            "message": "environment is empty",
+            "severity": Severity.WARNING,
+            "opened_at": AT,
         }
         | fields
     )

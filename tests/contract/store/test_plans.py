@@ -105,12 +105,17 @@ CROWD = b"""
 
     INSERT INTO managed_certificates (
         id, name, common_name, environment, owner_id, team_id, issuer_id, renewal_policy_id, status, target_ids,
-        expires_at, renew_at, created_at, updated_at
+        expires_at, renew_at, next_policy_check_at, created_at, updated_at
     )
     SELECT 'mc-' || n, 'name ' || md5(n::text), md5((n / 3)::text) || '.example', 'env-' || n % 7, 'owner-1', 'team-1',
            'iss-1', 'rp-default', (ARRAY['Active', 'Active', 'Active', 'Pending', 'RenewalInProgress'])[n % 5 + 1],
            ARRAY['target-' || n % 3000 + 1], at + n * interval '10 minutes', at + n * interval '5 minutes',
-           at - n * interval '1 minute', at - n * interval '30 seconds'
+           at + n * interval '5 minutes', at - n * interval '1 minute', at - n * interval '30 seconds'
+    FROM generate_series(1, 10000) AS n, (SELECT '2031-03-04T00:00:00Z'::timestamptz AS at) AS start;
+
+    INSERT INTO policy_violations (id, certificate_id, rule_id, message, severity, opened_at, resolved_at)
+    SELECT 'violation-' || n, 'mc-' || n, 'pr-' || n % 20, 'm', 'Warning', at + n * interval '1 minute',
+           CASE WHEN n % 3 = 0 THEN at + n * interval '2 minutes' END
     FROM generate_series(1, 10000) AS n, (SELECT '2031-03-04T00:00:00Z'::timestamptz AS at) AS start;
 
     INSERT INTO jobs (
@@ -141,6 +146,11 @@ LEASE = MINUTE / 2
 SWEEPS: dict[str, tuple[Callable[[Work], Any], str]] = {
     "due_for_renewal": (lambda w: w.certificates.due_for_renewal(AT, 100), "managed_certificates_renew_idx"),
     "due_for_expiry": (lambda w: w.certificates.due_for_expiry(AT, 100), "managed_certificates_lapse_idx"),
+    "due_for_policy": (
+        lambda w: w.certificates.due_for_policy(AT, 100),
+        "managed_certificates_policy_check_idx",
+    ),
+    "violations of a rule": (lambda w: w.violations.open_under("pr-7", "", 100), "policy_violations_open_of_rule_idx"),
     "due_releases": (lambda w: w.jobs.due_releases(AT, 100), "jobs_lease_idx"),
     "due_retries": (lambda w: w.jobs.due_retries(AT, 100), "jobs_retry_idx"),
     "due_timeouts": (lambda w: w.jobs.due_timeouts(AT, AT, 100), "jobs_awaiting_csr_idx"),
@@ -168,6 +178,10 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "revocation count": lambda w: w.revocations.count("iss-1"),
     "by serial number": lambda w: w.versions.with_serial("iss-1", "no such"),
     "latest of a holder": lambda w: w.versions.latest("mc-99999", "agent-1"),
+    "open violations": lambda w: w.violations.open_of([f"mc-{n}" for n in range(1, 50)]),
+    "validities": lambda w: w.versions.validities([f"mc-{n}" for n in range(1, 50)]),
+    "locking several": lambda w: w.certificates.lock_many([f"mc-{n}" for n in range(1, 50)]),
+    "violations of a certificate": lambda w: w.violations.page(Query((Where("certificate_id", "mc-7"),), "opened_at")),
     "versions": lambda w: w.versions.page("mc-99999", 50, 0),
 }
 
@@ -178,6 +192,7 @@ BIG = {
     "jobs",
     "certificate_versions",
     "certificate_target_mappings",
+    "policy_violations",
 }
 
 
@@ -199,7 +214,7 @@ class TestIndexes:
         assert whole_tables(seen.plans) & BIG == set()
 
     @pytest.mark.parametrize(
-        "sort", ["expires_at", "created_at", "updated_at", "common_name", "name", "status", "environment"]
+        "sort", ["id", "expires_at", "created_at", "updated_at", "common_name", "name", "status", "environment"]
     )
     @pytest.mark.parametrize("descending", [False, True])
     def test_a_page_by_key_starts_where_the_last_one_ended(self, work: Work, sort: str, descending: bool) -> None:

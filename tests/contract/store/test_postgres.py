@@ -22,6 +22,7 @@ from certctl_adapters.postgres.work import Patience, Pool, PostgresWork, open_po
 from certctl_core.errors import Conflict, StaleWrite, UpstreamUnavailable
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
+from certctl_core.models.policies import ReviewKind
 from certctl_core.ports.store import Work
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, OpenWork
@@ -32,6 +33,13 @@ pytestmark = pytest.mark.integration
 LEASE = timedelta(seconds=30)
 SOON = 10.0
 """Seconds that something may take which takes next to none."""
+
+FOLLOWED = {
+    "target_ids": "certificate_target_mappings_target_id_fkey",
+    "team_ids": "policy_rule_teams_team_id_fkey",
+    "agent_group_ids": "policy_rule_agent_groups_agent_group_id_fkey",
+}
+"""Fields with several ids, and the constraint of the table that follows each."""
 
 
 @pytest.fixture
@@ -138,9 +146,8 @@ class TestSchema:
         }
         for kind in kinds.KINDS:
             for reference in kind.references:
-                if reference.field != "target_ids":
-                    name = f"{kind.table}_{kind.columns.get(reference.field, reference.field)}_fkey"
-                    assert found[name] == (reference.to, reference.on_delete)
+                name = f"{kind.table}_{kind.columns.get(reference.field, reference.field)}_fkey"
+                assert found[FOLLOWED.get(reference.field, name)] == (reference.to, reference.on_delete)
 
     def test_nothing_goes_when_a_team_owner_policy_or_profile_goes(self, admin: psycopg.Connection[Any]) -> None:
         rules = admin.execute(
@@ -320,6 +327,52 @@ class TestConcurrency:
                 wait_until(lambda: blocked_sessions(admin) == 1)
             with pytest.raises(StaleWrite):
                 waiting.result(SOON)
+
+    def test_who_judges_waits_for_who_changes_rules_and_sees_the_change(
+        self, postgres: OpenWork, admin: psycopg.Connection[Any]
+    ) -> None:
+        def judge() -> list[str]:
+            with postgres() as work:
+                return [rule.id for rule in work.policy_rules.in_force()]
+
+        with ThreadPoolExecutor(1) as threads:
+            with postgres() as work:
+                work.policy_rules.hold()
+                waiting = threads.submit(judge)
+                wait_until(lambda: blocked_sessions(admin) == 1)
+                work.policy_rules.add(facts.policy_rule())
+            assert waiting.result(SOON) == ["pr-1"]
+
+    def test_who_changes_rules_waits_for_those_who_judge_and_they_not_for_each_other(
+        self, postgres: OpenWork, admin: psycopg.Connection[Any]
+    ) -> None:
+        def change() -> None:
+            with postgres() as work:
+                work.policy_rules.hold()
+                work.policy_rules.add(facts.policy_rule())
+
+        in_turns(postgres, lambda work: work.policy_rules.in_force(), lambda work: work.policy_rules.in_force())
+        with ThreadPoolExecutor(1) as threads:
+            with postgres() as work:
+                assert work.policy_rules.in_force() == []
+                waiting = threads.submit(change)
+                wait_until(lambda: blocked_sessions(admin) == 1)
+                assert work.policy_rules.find("pr-1") is None
+            waiting.result(SOON)
+        with postgres() as work:
+            assert work.policy_rules.find("pr-1") is not None
+
+    def test_reviews_and_policy_checks_that_one_holds_another_skips(self, postgres: OpenWork) -> None:
+        with postgres() as work:
+            work.policy_reviews.ask(ReviewKind.SCOPE, ["pr-1", "pr-2"], AT)
+            for n in range(2):
+                work.certificates.add(facts.certificate(f"mc-{n}", next_policy_check_at=AT))
+        mine, other = in_turns(postgres, lambda w: w.policy_reviews.claim(), lambda w: w.policy_reviews.claim())
+        assert (mine.subject_id, other.subject_id) == ("pr-1", "pr-2")
+        some, rest = in_turns(
+            postgres, lambda w: w.certificates.due_for_policy(AT, 1), lambda w: w.certificates.due_for_policy(AT, 9)
+        )
+        assert ([c.id for c in some], [c.id for c in rest]) == (["mc-0"], ["mc-1"])
 
     def test_a_due_loop_is_claimed_by_one(self, postgres: OpenWork) -> None:
         with postgres() as work:

@@ -16,6 +16,7 @@ from certctl_core.models.catalog import ConfigSource, KeyAlgorithmRule
 from certctl_core.models.certificates import CertificateSource, CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType, VerificationStatus
 from certctl_core.models.observed import DiscoveryStatus, HealthStatus
+from certctl_core.models.policies import Severity
 from certctl_core.models.records import NotificationStatus
 from certctl_core.ports.store import Query, Table, Work
 from tests.contract.store import facts
@@ -103,6 +104,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "expires_at": AT + DAY,
             "renew_at": AT,
             "next_alert_at": AT,
+            "next_policy_check_at": AT,
             "last_renewal_at": AT,
             "last_deployment_at": AT,
             "revoked_at": AT,
@@ -144,6 +146,32 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "last_error": "refused",
             "sent_at": AT,
         },
+    ),
+    "agent_groups": (
+        facts.agent_group("new"),
+        {
+            "description": "the edge",
+            "match_os": "linux",
+            "match_architecture": "amd64",
+            "match_ip_cidr": "2001:db8::/32",
+            "match_version": ">=1.2,<2",
+            "enabled": False,
+        },
+    ),
+    "policy_rules": (
+        facts.policy_rule("new"),
+        {
+            "config": {"allowed": ["production", "staging"]},
+            "enabled": False,
+            "severity": Severity.CRITICAL,
+            "team_ids": ("team-1",),
+            "environments": ("production", ""),
+            "agent_group_ids": ("ag-0",),
+        },
+    ),
+    "violations": (
+        facts.violation("new"),
+        {"message": "other words", "severity": Severity.ERROR, "resolved_at": AT + HOUR},
     ),
     "api_keys": (facts.api_key("new"), {"expires_at": AT, "last_used_at": AT, "revoked_at": AT, "created_by": "me"}),
     "join_tokens": (facts.join_token("new"), {"agent_name": "web-1", "used_at": AT, "used_by": "a-1"}),
@@ -222,11 +250,12 @@ def table(work: Work, kind: str) -> Table[Any]:
 
 @pytest.fixture
 def rich(seeded: OpenWork) -> OpenWork:
-    """Seeded, with a certificate `mc-0` that has an attempt and a version."""
+    """Seeded, with a certificate `mc-0` that has an attempt and a version, and an agent group."""
     with seeded() as work:
         work.certificates.add(facts.certificate("mc-0"))
         work.attempts.add(facts.attempt("attempt-0", certificate_id="mc-0"))
         work.versions.add(facts.version("certver-0", certificate_id="mc-0"))
+        work.agent_groups.add(facts.agent_group("ag-0"))
     return seeded
 
 
@@ -339,7 +368,19 @@ class TestTable:
 
 
 class TestUniqueness:
-    @pytest.mark.parametrize("kind", ["teams", "profiles", "renewal_policies", "issuers", "agents", "certificates"])
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "teams",
+            "profiles",
+            "renewal_policies",
+            "issuers",
+            "agents",
+            "certificates",
+            "agent_groups",
+            "policy_rules",
+        ],
+    )
     def test_a_name_is_taken_once(self, seeded: OpenWork, kind: str) -> None:
         plain, _ = ROWS[kind]
         with seeded() as work:
@@ -413,6 +454,7 @@ REFERENCES = [
     ("jobs", "attempt_id"),
     ("jobs", "version_id"),
     ("notifications", "certificate_id"),
+    ("violations", "certificate_id"),
     ("join_tokens", "used_by"),
 ]
 
@@ -435,16 +477,23 @@ class TestReferences:
             work.certificates.add(facts.certificate(target_ids=("t-1", "nobody")))
         assert [problem.field for problem in refused.value.fields] == ["target_ids"]
 
+    @pytest.mark.parametrize("name", ["team_ids", "agent_group_ids"])
+    def test_a_rule_about_nobody_is_refused_by_name(self, seeded: OpenWork, name: str) -> None:
+        with pytest.raises(Invalid, match="'nobody'") as refused, seeded() as work:
+            work.policy_rules.add(facts.policy_rule(**{name: ("nobody",)}))
+        assert [problem.field for problem in refused.value.fields] == [name]
+
     @pytest.mark.parametrize(
         ("kind", "identity", "counts"),
         [
-            ("teams", "team-1", {"certificate": 1, "owner": 1}),
+            ("teams", "team-1", {"certificate": 1, "owner": 1, "policy rule": 1}),
             ("owners", "owner-1", {"certificate": 1}),
             ("profiles", "prof-1", {"certificate": 1, "renewal policy": 1}),
             ("renewal_policies", "rp-1", {"certificate": 1}),
             ("issuers", "iss-1", {"certificate": 1}),
             ("targets", "t-1", {"certificate": 1}),
             ("agents", "a-1", {"target": 1}),
+            ("agent_groups", "ag-1", {"policy rule": 1}),
         ],
     )
     def test_what_is_in_use_cannot_be_removed(
@@ -452,6 +501,8 @@ class TestReferences:
     ) -> None:
         with seeded() as work:
             work.renewal_policies.add(facts.policy(profile_id="prof-1"))
+            work.agent_groups.add(facts.agent_group())
+            work.policy_rules.add(facts.policy_rule(team_ids=("team-1",), agent_group_ids=("ag-1",)))
             work.certificates.add(facts.certificate(renewal_policy_id="rp-1", profile_id="prof-1", target_ids=("t-1",)))
         with pytest.raises(InUse) as refused, seeded() as work:
             table(work, kind).remove(identity)
@@ -473,16 +524,18 @@ class TestReferences:
         with pytest.raises(InUse, match="certificate version"), rich() as work:
             work.certificates.remove("mc-0")
 
-    def test_a_certificate_takes_its_jobs_and_notifications_with_it(self, seeded: OpenWork) -> None:
+    def test_a_certificate_takes_its_jobs_notifications_and_violations_with_it(self, seeded: OpenWork) -> None:
         with seeded() as work:
             work.certificates.add(facts.certificate())
             work.jobs.add(facts.job())
             work.notifications.add(facts.notification(certificate_id="mc-1"))
+            work.violations.add(facts.violation(certificate_id="mc-1"))
         with seeded() as work:
             work.certificates.remove("mc-1")
         with seeded() as work:
             assert work.jobs.find("job-1") is None
             assert work.notifications.find("notif-1") is None
+            assert work.violations.find("violation-1") is None
 
     def test_jobs_outlive_their_target(self, seeded: OpenWork) -> None:
         with seeded() as work:
