@@ -2,12 +2,13 @@
 
 import types
 import typing
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
 import attrs
+import orjson
 from attrs import frozen
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -74,3 +75,19 @@ def plain_type(declared: Any) -> Any:
 
 def is_optional_time(declared: Any) -> bool:
     return plain_type(declared) is datetime and declared is not datetime
+
+
+def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of dumped values as one text for `json_populate_recordset`."""
+    return orjson.dumps(rows, default=_json_value).decode()
+
+
+def _json_value(value: Any) -> Any:
+    """What PostgreSQL reads back as the value, for what JSON has no word for."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, Jsonb):
+        return value.obj
+    if isinstance(value, timedelta):
+        return f"{value // timedelta(microseconds=1)} microseconds"
+    raise TypeError(f"{type(value).__name__} is no value of a column")

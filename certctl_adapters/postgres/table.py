@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from psycopg import errors, sql
 
 from certctl_adapters.kinds import Kind, OnDelete, referrers
-from certctl_adapters.postgres.codecs import Codec, codec_for, is_optional_time
+from certctl_adapters.postgres.codecs import Codec, as_json, codec_for, is_optional_time
 from certctl_adapters.postgres.transaction import Row, Transaction
 from certctl_core.errors import CertctlError, NotFound, StaleWrite
 from certctl_core.ports.store import Is, Page, Query, Table, Where
@@ -23,6 +23,16 @@ _INSERT: Final[LiteralString] = "INSERT INTO {table} ({names}) VALUES ({values})
 _UPDATE: Final[LiteralString] = (
     "UPDATE {table} SET {changes}, revision = revision + 1 WHERE {key} = %(id)s AND revision = %(revision)s"
 )
+# Many rows travel as one JSON text, which the server reads by the table's own column types. Beside one statement for each
+# row, even pipelined, this is half the work for the server and a fifth for the client.
+_INSERT_MANY: Final[LiteralString] = """
+    INSERT INTO {table} ({names}) SELECT {names} FROM json_populate_recordset(NULL::{table}, %(rows)s::json)
+"""
+_UPDATE_MANY: Final[LiteralString] = """
+    UPDATE {table} AS t SET {changes_to_new}, revision = t.revision + 1
+    FROM json_populate_recordset(NULL::{table}, %(rows)s::json) AS new
+    WHERE t.{key} = new.{key} AND t.revision = new.revision
+"""
 _COMPARISONS: Final[Mapping[Is, sql.SQL]] = {
     Is.EQUAL: sql.SQL("{} = {}"),
     Is.BEFORE: sql.SQL("{} < {}"),
@@ -81,7 +91,8 @@ class Shape(Generic[F]):
 
     @cache  # noqa: B019 - shapes are module constants, there are two dozen of them
     def statement(self, text: LiteralString) -> bytes:
-        """`text` with {table}, {key}, {columns} (read from alias t), {names}, {values} and {changes} filled in."""
+        """`text` with {table}, {key}, {columns} (read from alias t), {names}, {values}, {changes} and {changes_to_new}
+        (the columns of `new`) filled in."""
         names = [sql.Identifier(column.name) for column in self.written]
         values = [sql.Placeholder(column.name) for column in self.written]
         key = self.column(self.kind.identity).name
@@ -97,6 +108,7 @@ class Shape(Generic[F]):
                 names=sql.SQL(", ").join(names),
                 values=sql.SQL(", ").join(values),
                 changes=sql.SQL(", ").join(sql.SQL("{} = {}").format(*pair) for pair in changed),
+                changes_to_new=sql.SQL(", ").join(sql.SQL("{} = new.{}").format(n, n) for n, _ in changed),
             )
             .as_bytes()
         )
@@ -158,15 +170,12 @@ class PostgresTable(Table[F]):
 
     def add_many(self, facts: Sequence[F]) -> None:
         if facts:
-            statement = self._shape.statement(_INSERT)
-            self._transaction.change_many(statement, [self._shape.dump(fact) for fact in facts], self._kind)
+            self._change_by(_INSERT_MANY, facts)
 
     def save_many(self, facts: Sequence[F]) -> Sequence[F]:
         if not facts:
             return []
-        statement = self._shape.statement(_UPDATE)
-        touched = self._transaction.change_many(statement, [self._shape.dump(fact) for fact in facts], self._kind)
-        if touched != len(facts):
+        if self._change_by(_UPDATE_MANY, facts) != len(facts):
             raise StaleWrite(
                 f"one of {len(facts)} {self._kind.noun}s was changed by somebody else meanwhile",
                 hint="Read them again and repeat the change.",
@@ -230,6 +239,11 @@ class PostgresTable(Table[F]):
     def select(self, text: LiteralString, **parameters: Any) -> Sequence[F]:
         """The rows of a statement with {columns} and {table}."""
         return [self._shape.load(row) for row in self._transaction.rows(self._shape.statement(text), parameters)]
+
+    def _change_by(self, text: LiteralString, facts: Sequence[F]) -> int:
+        """Run a statement that takes the facts as %(rows)s; how many rows it touched."""
+        rows = as_json([self._shape.dump(fact) for fact in facts])
+        return self._transaction.change(self._shape.statement(text), {"rows": rows}, self._kind)
 
     def _extra(self, name: str) -> LiteralString:
         """The condition of a filter that is no field. Each %s in it is the array of values, or the pattern."""
