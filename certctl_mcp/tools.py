@@ -86,7 +86,11 @@ def _tool(method: str, path: str, operation: Mapping[str, Json], schemas: Mappin
     body = _inlined(media["schema"], schemas) if media else {}
     properties = {
         **{_argument(one): _inlined(one["schema"], schemas) for one in parameters if one["in"] == "path"},
-        **{name: dict(schema) for name, schema in body.get("properties", {}).items() if not schema.get("deprecated")},
+        **{
+            name: _without_null(schema)
+            for name, schema in body.get("properties", {}).items()
+            if not schema.get("deprecated")
+        },
         **{_argument(one): _inlined(one["schema"], schemas) for one in parameters if one["in"] == "query"},
     }
     required = [*in_path, *(name for name in body.get("required", []) if name in properties and name not in in_path)]
@@ -106,6 +110,17 @@ def _tool(method: str, path: str, operation: Mapping[str, Json], schemas: Mappin
 def _argument(parameter: Mapping[str, Json]) -> str:
     name: str = parameter.get("x-certctl-argument", parameter["name"])
     return name
+
+
+def _without_null(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """The schema without null and the empty text, which are other words for leaving an argument out."""
+    plain = dict(schema)
+    if isinstance(plain.get("type"), list):
+        (plain["type"],) = (kind for kind in plain["type"] if kind != "null")
+    if "anyOf" in plain:
+        parts = [_without_null(one) for one in plain.pop("anyOf") if one not in ({"type": "null"}, {"const": ""})]
+        plain = parts[0] | plain if len(parts) == 1 else plain | {"anyOf": parts}
+    return plain
 
 
 def _inlined(schema: Json, schemas: Mapping[str, Json], above: tuple[str, ...] = ()) -> Json:

@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import Enum
 from http import HTTPStatus
@@ -55,8 +55,10 @@ _PROBLEM: Final[dict[str, Any]] = {
 
 @define
 class Schemas:
-    """Collects the components that operations refer to."""
+    """Collects the components that operations refer to. Of `received` classes the schema says what the reader of bodies
+    accepts: nothing unknown, and null or, for some texts, an empty one, where a field may be left out."""
 
+    received: frozenset[type] = frozenset()
     components: dict[str, dict[str, Any]] = field(factory=lambda: {"Problem": _PROBLEM})
 
     def of(self, kind: Any) -> dict[str, Any]:
@@ -94,8 +96,8 @@ class Schemas:
         return _reference(name)
 
     def _object(self, kind: type, bound: Mapping[TypeVar, Any]) -> dict[str, Any]:
-        received = issubclass(kind, Accepts)
-        properties = {a.name: self._property(a, bound) for a in attrs.fields(kind)}
+        received = kind in self.received
+        properties = {a.name: self._property(a, bound, received) for a in attrs.fields(kind)}
         required = [a.name for a in attrs.fields(kind) if a.default is attrs.NOTHING]
         schema: dict[str, Any] = {"type": "object", "properties": properties}
         if required:
@@ -103,17 +105,61 @@ class Schemas:
         if kind.__doc__:
             schema["description"] = inspect.cleandoc(kind.__doc__)
         if received:
-            rules: type[Accepts] = kind
+            rules: type[Accepts] = kind if issubclass(kind, Accepts) else Accepts
+            for name in sorted(rules.blank & fields_of(kind)):
+                properties[name] = _or_blank(properties[name])
             for name in sorted(rules.ignored - fields_of(kind)):
                 properties[name] = {"description": "Accepted and without effect.", "deprecated": True}
             schema["additionalProperties"] = rules.anything
         return schema
 
-    def _property(self, a: "attrs.Attribute[Any]", bound: Mapping[TypeVar, Any]) -> dict[str, Any]:
+    def _property(self, a: "attrs.Attribute[Any]", bound: Mapping[TypeVar, Any], received: bool) -> dict[str, Any]:
         schema = self.of(_resolved(a.type, bound))
+        if received:
+            schema = _sayable(schema)
+            if a.default is not attrs.NOTHING:
+                schema = _or_null(schema)
         if isinstance(a.default, (bool, int, str)) and a.default != "" and "$ref" not in schema:
             schema["default"] = a.default
         return schema
+
+
+_NO_NUL: Final = "^[^\\x00]*$"
+
+
+def _sayable(schema: dict[str, Any]) -> dict[str, Any]:
+    """No text that is received may hold a NUL: databases have no place for one."""
+    if schema.get("type") == "string" and not schema.keys() & {"pattern", "format", "enum"}:
+        return schema | {"pattern": _NO_NUL}
+    inner = [name for name in ("items", "additionalProperties") if isinstance(schema.get(name), dict)]
+    return schema | {name: _sayable(schema[name]) for name in inner}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, or null, which is the same as absent."""
+    if isinstance(schema.get("type"), str):
+        return schema | {"type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]} if schema else {}
+
+
+def _or_blank(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, or an empty text, which is the same as absent."""
+    about = {name: schema[name] for name in ("description", "default") if name in schema}
+    return {"anyOf": [schema, {"const": ""}]} | about
+
+
+def _received(table: Iterable[Row]) -> frozenset[type]:
+    """The classes that bodies are made of."""
+    return frozenset(kind for row in table if row.body is not None for kind in _parts(row.body))
+
+
+def _parts(kind: Any) -> Iterator[type]:
+    for inner in get_args(kind):
+        yield from _parts(inner)
+    if inspect.isclass(kind) and attrs.has(kind):
+        yield kind
+        for a in attrs.fields(kind):
+            yield from _parts(a.type)
 
 
 def _resolved(kind: Any, bound: Mapping[TypeVar, Any]) -> Any:
@@ -132,7 +178,8 @@ def _reference(name: str) -> dict[str, Any]:
 
 def document(table: Iterable[Row], version: str) -> dict[str, Any]:
     """The whole description of the interface."""
-    schemas = Schemas()
+    table = tuple(table)
+    schemas = Schemas(_received(table))
     paths: dict[str, dict[str, Any]] = {}
     for row in table:
         paths.setdefault(row.path.replace(":path}", "}"), {})[row.method.lower()] = _operation(row, schemas)
@@ -175,7 +222,7 @@ def _operation(row: Row, schemas: Schemas) -> dict[str, Any]:
         needed = any(a.default is attrs.NOTHING for a in attrs.fields(row.body))
         described["requestBody"] = {"required": needed, "content": {JSON: {"schema": schemas.of(row.body)}}}
     elif row.accepts != JSON:
-        described["requestBody"] = {"required": True, "content": {row.accepts: {}}}
+        described["requestBody"] = {"content": {row.accepts: {}}}
     return described
 
 
@@ -194,8 +241,8 @@ def _tag(path: str) -> str:
 def _query(kind: type, schemas: Schemas) -> list[dict[str, Any]]:
     found = []
     for a in attrs.fields(kind):
-        schema = schemas.of(a.type)
-        parameter: dict[str, Any] = {"name": a.name, "in": "query", "schema": schema}
+        schema = _sayable(schemas.of(a.type))
+        parameter: dict[str, Any] = {"name": a.name, "in": "query", "schema": schema, "allowEmptyValue": True}
         if get_origin(a.type) is tuple:
             parameter |= {"style": "form", "explode": False}
         if isinstance(a.default, (bool, int, str)) and "$ref" not in schema:

@@ -15,6 +15,8 @@ Document = Mapping[str, Any]
 Schema = Mapping[str, Any]
 
 _OUTCOME = 300
+_NOTHING = ({"type": "null"}, {"const": ""})
+"""Other words for leaving a field out. People are told that once, not with every field."""
 
 
 @frozen
@@ -176,9 +178,11 @@ def type_of(schema: Schema) -> tuple[str, tuple[str, ...]]:
         name = schema["$ref"].rpartition("/")[2]
         return name, (name,)
     if "anyOf" in schema:
-        parts = [type_of(part) for part in schema["anyOf"]]
+        parts = [type_of(part) for part in schema["anyOf"] if part not in _NOTHING]
         return " or ".join(words for words, _ in parts), tuple(name for _, named in parts for name in named)
     kind = schema.get("type", "any value")
+    if isinstance(kind, list):
+        (kind,) = (one for one in kind if one != "null")
     if kind == "array":
         words, named = type_of(schema.get("items", {}))
         return f"array of {words}", named

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Annotated, Any, ClassVar, Self
 
 import attrs
@@ -277,9 +278,17 @@ class WorkResponse:
         return cls(jobs=tuple(WorkItem.of(item) for item in items), count=len(items), server_time=now)
 
 
+class ReportedStatus(Enum):
+    """What an agent may say of its job."""
+
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+
+
 @frozen(kw_only=True)
 class ReportStatus:
-    """How a job goes: Running, Completed or Failed, and why it failed."""
+    """How a job goes, and why it failed."""
 
-    status: JobStatus
+    status: ReportedStatus
     error: Report = ""

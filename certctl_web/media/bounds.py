@@ -77,7 +77,7 @@ class Fallback(Described):
         return number if self.least <= number <= self.most else self.default
 
     def schema(self) -> dict[str, Any]:
-        return {"minimum": self.least, "maximum": self.most}
+        return {"description": f"{self.least} to {self.most}; whatever else is given counts as {self.default}."}
 
 
 PLAIN: Final = Matching(re.compile(r"[^\x00-\x1f\x7f-\x9f]*"), "without control characters")

@@ -14,6 +14,7 @@ from certctl_core.errors import (
     UpstreamRejected,
 )
 from certctl_core.ids import AgentId
+from certctl_core.models.jobs import JobStatus
 from certctl_core.ports.store import Is, Where
 from certctl_core.usecases import agents, deployment, issuance, jobs
 from certctl_web.access import AGENTS, ANYONE, OPERATORS, PEOPLE
@@ -117,7 +118,14 @@ def pick_up(call: Call[None], _: None) -> PickedUp:
 
 
 def report(call: Call[None], asked: ReportStatus) -> StatusResponse:
-    deployment.report(call.ports, call.caller, AgentId(call.path["id"]), call.path["job_id"], asked.status, asked.error)
+    deployment.report(
+        call.ports,
+        call.caller,
+        AgentId(call.path["id"]),
+        call.path["job_id"],
+        JobStatus(asked.status.value),
+        asked.error,
+    )
     return StatusResponse(status="updated")
 
 
