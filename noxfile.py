@@ -83,10 +83,9 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmarks in bench/, or those named as arguments."""
+    """The benchmarks in bench/, or those named; `-- --small` for a quick look, `-- --help` for the rest."""
     install(session)
-    for script in session.posargs or sorted(str(path) for path in Path("bench").glob("*.py")):
-        session.run("python", script)
+    session.run("python", "-m", "bench", *session.posargs)
 
 
 @nox.session

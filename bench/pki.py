@@ -1,10 +1,9 @@
-"""How fast this machine signs and reads: `python bench/pki.py [seconds per row]`.
+"""How fast this machine signs and reads: `python -m bench pki`.
 
 One core, one process. Each row is repeated until its time is over; the CRL rows are done once.
 """
 
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from attrs import evolve
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from bench import fleet
+from bench.suite import Suite
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import ca, crl, csr, keys, names, ocsp, reading, serials
 from certctl_core.pki.ca import Authority
@@ -136,12 +137,9 @@ def table(title: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> None:
     print()
 
 
-def main(seconds: float) -> None:
-    """All tables."""
+def run(suite: Suite) -> None:
+    """All tables. They are about the machine rather than about the fleet, so nothing is to be reached."""
+    seconds = 1.0 if suite.size >= fleet.SIZE else 0.2
     table(("CA key", "leafs/s", "OCSP responses/s"), signing_rows(seconds))
     table(("P-256", "per second"), reading_rows(seconds))
     table(("CRL entries", "made in s", "read and found in s", "size in MB", "peak memory in MB"), crl_rows())
-
-
-if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
