@@ -41,7 +41,8 @@ from certctl_core.models.observed import (
 )
 from certctl_core.models.policies import PolicyRule, PolicyViolation
 from certctl_core.models.records import AuditEvent, LoopState, Notification
-from certctl_core.ports.store import Is, Query, StoredAuthority, StoredCrl
+from certctl_core.models.trail import Checkpoint, Entry
+from certctl_core.ports.store import Is, Query, StoredAuthority, StoredCrl, StoredSigner
 
 F = TypeVar("F")
 
@@ -481,6 +482,21 @@ AUDIT_EVENTS: Final = Kind(
 )
 API_CALLS: Final = evolve(AUDIT_EVENTS, table="api_calls", noun="API call")
 """API calls are read as audit events."""
+
+AUDIT_ENTRIES: Final = Kind(
+    AUDIT_EVENTS.table, AUDIT_EVENTS.noun, Entry, filters=AUDIT_EVENTS.filters, sorts=AUDIT_EVENTS.sorts
+)
+"""Audit events as they are stored and sealed."""
+
+CHECKPOINTS: Final = Kind(
+    "audit_checkpoints",
+    "checkpoint",
+    Checkpoint,
+    identity="tree_size",
+    filters=_names("tree_size created_at"),
+    sorts=_sorts("tree_size", "created_at"),
+)
+SIGNERS: Final = Kind("audit_signers", "signer", StoredSigner)
 
 LOOPS: Final = Kind("scheduler_loops", "loop", LoopState, identity="name", columns={"interval": "run_interval"})
 

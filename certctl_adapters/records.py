@@ -13,11 +13,6 @@ from certctl_core.ports.store import ApiCall
 RESOURCE_TYPE = "api"
 
 
-def canonical_json(details: Mapping[str, Any]) -> str:
-    """The one spelling of these details: sorted keys, no spaces. Raises `TypeError` for what is not JSON."""
-    return json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
 def read_json(text: str) -> Mapping[str, Any]:
     read: dict[str, Any] = json.loads(text)
     return read

@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("migrate", _migrate, "bring the database up to this release, and stop")
     add("openapi", _openapi, "print the description of the API, OpenAPI 3.1 in JSON")
     add("config", _config, "show every setting, its value and where it came from; secrets are hidden")
+    add("auditkey", _audit_key, "print the public key that checkpoints of the audit trail are signed with")
     token = add("token", _token, "make a token with which one agent may join, once")
     token.add_argument("--agent-name", default="", help="name of the agent, instead of the one it gives itself")
     token.add_argument("--ttl", default="1h", help="how long the token is good for, such as 30m or 24h (default 1h)")
@@ -312,6 +313,16 @@ def _duration(text: str) -> timedelta:
         return read_duration(text)
     except ValueError as error:
         raise Invalid(f"{text!r} {error}") from None
+
+
+def _audit_key(_asked: argparse.Namespace) -> int:
+    settings = _start("auditkey")
+    from certctl_core.usecases import sealing
+    from certctl_web import bootstrap
+
+    with bootstrap.managed(settings) as backend:
+        print(sealing.ensure_signer(backend.ports)[0])
+    return 0
 
 
 def _apikey_create(asked: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ from certctl_core.pki.keys import KeyKind
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Query, Where
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
-from certctl_core.usecases import access, catalog, secrets
+from certctl_core.usecases import access, catalog, sealing, secrets
 from certctl_web import tls
 from certctl_web.settings import PREFIX, Settings
 
@@ -222,6 +222,7 @@ def prepare(settings: Settings, url: str, *, serves: bool) -> str | None:
             if serves:
                 ensure_certificate(settings, backend)
             _seed(settings, backend.ports)
+            _announce_audit_key(backend.ports)
             return _first_key(settings, backend.ports)
 
 
@@ -263,6 +264,14 @@ def _seed(settings: Settings, ports: Ports) -> None:
         catalog.create_team(ports, ACTOR, catalog.CreateTeam(id=TeamId("t-default"), name="Default team"))
         owner = catalog.CreateOwner(id=OwnerId("o-default"), name="Default owner", team_id=TeamId("t-default"))
         catalog.create_owner(ports, ACTOR, owner)
+
+
+def _announce_audit_key(ports: Ports) -> None:
+    """At the first start the log has the key that checkpoints of the audit trail are signed with, for whoever collects
+    the log to hold against what the server says later."""
+    verifier, is_new = sealing.ensure_signer(ports)
+    if is_new:
+        log.info("audit key made", verifier_key=str(verifier))
 
 
 STANDARD_PROFILE: Final = catalog.CreateProfile(

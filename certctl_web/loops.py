@@ -7,7 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from certctl_core.ports import Ports
-from certctl_core.usecases import access, agents, audit, discovery, endpoints, jobs, renewal
+from certctl_core.usecases import access, agents, audit, discovery, endpoints, jobs, renewal, sealing
 from certctl_web.settings import Schedule, Settings
 
 
@@ -60,6 +60,10 @@ def _expiries(on: Duty) -> int:
     return renewal.expire(on.ports)
 
 
+def _seals(on: Duty) -> int:
+    return sealing.seal(on.ports)
+
+
 def _housekeeping(on: Duty) -> int:
     audit.forget_calls(on.ports, on.settings.storage.api_call_retention)
     agents.forget_activity(on.ports, on.settings.storage.api_call_retention)
@@ -76,5 +80,6 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("job_timeout", lambda every: every.job_timeout, _timeouts, "fails jobs that waited too long"),
     Loop("agent_health", lambda every: every.agent_health, _silent_agents, "marks silent agents as Offline"),
     Loop("short_lived_expiry", lambda every: every.short_lived, _expiries, "marks what has run out as Expired"),
+    Loop("audit_seal", lambda every: every.audit_seal, _seals, "seals new events of the audit trail"),
     Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),
 )

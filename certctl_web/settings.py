@@ -406,6 +406,14 @@ class Schedule:
             "How often certificates that have run out are marked Expired.",
         ),
     ] = timedelta(seconds=30)
+    audit_seal: Annotated[
+        timedelta,
+        Row(
+            "AUDIT_SEAL_INTERVAL",
+            _INTERVAL,
+            "How often new events of the audit trail are sealed and a checkpoint is signed, if there are any.",
+        ),
+    ] = timedelta(seconds=10)
     housekeeping: Annotated[
         timedelta,
         Row("HOUSEKEEPING_INTERVAL", _INTERVAL, "How often old sessions, call records and finished jobs are removed."),

@@ -2,16 +2,27 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from attrs import evolve
 
 from certctl_adapters.kinds import API_CALLS, AUDIT_EVENTS, LOOPS
 from certctl_adapters.memory.table import page_of
 from certctl_adapters.memory.transaction import Transaction
-from certctl_adapters.records import as_audit_event, canonical_json, read_json
+from certctl_adapters.records import as_audit_event, read_json
 from certctl_core.errors import NotFound
 from certctl_core.models.records import AuditEvent, LoopOutcome, LoopState
+from certctl_core.models.trail import Entry, canonical_json
 from certctl_core.ports.store import ApiCall, ApiCalls, AuditTrail, Loops, Page, Query
+
+ENTRIES: Final = "audit_entries"
+"""Events as entries, by id."""
+
+ORDER: Final = "audit_order"
+"""Ids of events by the order of writing, from 1."""
+
+UNSEALED: Final = "audit_unsealed"
+"""The same of events that are no leaves yet."""
 
 
 class MemoryAuditTrail(AuditTrail):
@@ -23,6 +34,10 @@ class MemoryAuditTrail(AuditTrail):
             # As it will be read back: whatever is not JSON is found out here too.
             plain = read_json(canonical_json(event.details))
             self._transaction.insert(AUDIT_EVENTS, evolve(event, details=plain))
+            seq = len(self._transaction.rows(ENTRIES)) + 1
+            self._transaction.set(ENTRIES, event.id, Entry.of(event, seq))
+            self._transaction.set(ORDER, seq, event.id)
+            self._transaction.set(UNSEALED, seq, event.id)
 
     def get(self, identity: str) -> AuditEvent:
         found: AuditEvent | None = self._transaction.rows(AUDIT_EVENTS.table).get(identity)

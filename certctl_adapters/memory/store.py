@@ -26,6 +26,7 @@ from certctl_adapters.memory.policies import (
     MemoryViolations,
 )
 from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, MemoryLoops
+from certctl_adapters.memory.seals import MemorySeals
 from certctl_adapters.memory.table import MemoryTable
 from certctl_adapters.memory.transaction import Tables, Transaction
 from certctl_core.ports.store import Work
@@ -72,6 +73,7 @@ class MemoryWork(Work):
         self.endpoints = MemoryEndpoints(transaction)
         self.probes = MemoryProbes(transaction)
         self.audit = MemoryAuditTrail(transaction)
+        self.seals = MemorySeals(transaction)
         self.loops = MemoryLoops(transaction)
         self.calls = MemoryApiCalls(transaction)
 

@@ -11,10 +11,11 @@ from certctl_adapters.kinds import API_CALLS, AUDIT_EVENTS, LOOPS
 from certctl_adapters.postgres.codecs import Codec
 from certctl_adapters.postgres.table import PostgresTable, Shape, shape_of
 from certctl_adapters.postgres.transaction import Transaction
-from certctl_adapters.records import canonical_json, read_json
+from certctl_adapters.records import read_json
 from certctl_core.errors import NotFound
 from certctl_core.ids import mint
 from certctl_core.models.records import AuditEvent, LoopState
+from certctl_core.models.trail import canonical_json
 from certctl_core.ports.store import ApiCall, ApiCalls, AuditTrail, Loops, Page, Query
 
 

@@ -34,6 +34,7 @@ from certctl_adapters.postgres.policies import (
 )
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
 from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresCrls, PostgresRevocations
+from certctl_adapters.postgres.seals import PostgresSeals
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Row, Transaction, our_errors
 from certctl_core.errors import UpstreamUnavailable
@@ -180,6 +181,7 @@ class _PostgresWork(Work):
         self.endpoints = PostgresEndpoints(transaction)
         self.probes = PostgresProbes(transaction)
         self.audit = PostgresAuditTrail(transaction)
+        self.seals = PostgresSeals(transaction)
         self.loops = PostgresLoops(transaction)
         self.calls = PostgresApiCalls(transaction)
 

@@ -50,7 +50,7 @@ class Verifier:
 
     @property
     def raw(self) -> bytes:
-        return self.key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return self.key.public_bytes_raw()
 
     @property
     def pem(self) -> str:
@@ -80,14 +80,14 @@ class Verifier:
 
 def origin_of(key: Ed25519PublicKey) -> str:
     """A name for the log whose first key this is. No two logs have the same."""
-    return ORIGIN + sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:12]
+    return ORIGIN + sha256(key.public_bytes_raw()).hexdigest()[:12]
 
 
 def sign(key: Ed25519PrivateKey, name: str, tree_size: int, root_hash: bytes, at: datetime) -> Checkpoint:
     """A signed checkpoint of the log of this name."""
     root = base64.b64encode(root_hash).decode()
     text = f"{name}\n{tree_size}\n{root}\ntime {time_text(at)}\n"
-    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = key.public_key().public_bytes_raw()
     signature = base64.b64encode(_key_id(name, public) + key.sign(text.encode())).decode()
     return Checkpoint(tree_size=tree_size, root_hash=root_hash, created_at=at, note=f"{text}\n— {name} {signature}\n")
 

@@ -7,7 +7,7 @@ waiting for one another. `save` is optimistic: it writes only if the stored revi
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
@@ -45,6 +45,8 @@ from certctl_core.models.observed import (
 )
 from certctl_core.models.policies import PolicyReview, PolicyRule, PolicyViolation, ReviewKind
 from certctl_core.models.records import AuditEvent, LoopState, Notification
+from certctl_core.models.trail import Checkpoint, Entry
+from certctl_core.pki.merkle import Subtree
 
 F = TypeVar("F")
 
@@ -566,6 +568,85 @@ class AuditTrail(Protocol):
     def page(self, query: Query) -> Page[AuditEvent]: ...
 
 
+@frozen(kw_only=True)
+class StoredSigner:
+    """The Ed25519 key that signs checkpoints (public: 32 bytes; private: PKCS#8 DER, sealed), and the name of the log
+    that they are of."""
+
+    id: str = "audit"
+    name: str
+    public_key: bytes
+    sealed_key: bytes = field(repr=False)
+    created_at: datetime
+
+
+class Seals(Protocol):
+    """The audit trail as the leaves of a Merkle tree. An event waits to become a leaf from the moment that its
+    transaction commits; leaves, subtrees and checkpoints never change."""
+
+    @abstractmethod
+    def find_signer(self) -> StoredSigner | None: ...
+
+    @abstractmethod
+    def lock_or_add_signer(self, signer: StoredSigner) -> StoredSigner:
+        """Store it unless there is one; returns the one that there is. Safe for replicas starting together."""
+
+    @abstractmethod
+    def take(self, limit: int) -> Iterable[Entry]:
+        """Events that wait, in the order of writing, to be read to their end before anything else; they wait no more if
+        the transaction commits. Holds the tree until then: whoever else wants it waits, writers of events do not."""
+
+    @abstractmethod
+    def append(
+        self, first: int, seqs: Sequence[int], hashes: Sequence[bytes], subtrees: Mapping[Subtree, bytes]
+    ) -> None:
+        """The events of these `seqs` become the leaves from `first` on, with these hashes. `subtrees` are all those
+        that they completed. Raises `Duplicate` for a leaf or an event that is there already."""
+
+    @abstractmethod
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Raises `Duplicate` when there is one of this size."""
+
+    @abstractmethod
+    def checkpoint(self, tree_size: int) -> Checkpoint:
+        """Raises `NotFound`."""
+
+    @abstractmethod
+    def latest(self) -> Checkpoint | None:
+        """The one of the largest tree."""
+
+    @abstractmethod
+    def checkpoints(self, query: Query) -> Page[Checkpoint]: ...
+
+    @abstractmethod
+    def hashes(self, subtrees: Collection[Subtree]) -> Mapping[Subtree, bytes]:
+        """The hashes of complete subtrees, single leaves included, in one statement. What is not there is left out."""
+
+    @abstractmethod
+    def entry(self, identity: str) -> Entry:
+        """An event with its place in the tree. Raises `NotFound`."""
+
+    @abstractmethod
+    def entries(self, query: Query) -> Page[Entry]:
+        """As `AuditTrail.page`, with the places in the tree."""
+
+    @abstractmethod
+    def leaves(self, first: int, limit: int) -> Sequence[Entry]:
+        """Events that are leaves, from leaf `first` on, in the order of the tree."""
+
+    @abstractmethod
+    def beyond(self, tree_size: int, seq: int, limit: int) -> Sequence[Entry]:
+        """Events written from `seq` on that are not among the first `tree_size` leaves, in the order of writing."""
+
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many events wait to become leaves."""
+
+    @abstractmethod
+    def longest_waiting(self) -> Entry | None:
+        """Of the events that wait the one with the lowest `seq`."""
+
+
 class Loops(Protocol):
     """The scheduler's memory: one row a loop."""
 
@@ -648,5 +729,6 @@ class Work(Protocol):
     endpoints: Endpoints
     probes: Probes
     audit: AuditTrail
+    seals: Seals
     loops: Loops
     calls: ApiCalls

@@ -3,7 +3,7 @@
 from typing import Final
 
 from certctl_web.operation import Row
-from certctl_web.operations import agents, audit, catalog, certificates, jobs, keys, observed, server
+from certctl_web.operations import agents, audit, catalog, certificates, jobs, keys, observed, seals, server
 from certctl_web.protocols import crl, ocsp, trust
 
 TABLE: Final[tuple[Row, ...]] = (
@@ -12,6 +12,7 @@ TABLE: Final[tuple[Row, ...]] = (
     *agents.ROWS,
     *jobs.ROWS,
     *audit.ROWS,
+    *seals.ROWS,
     *observed.ROWS,
     *keys.ROWS,
     *server.ROWS,

@@ -130,7 +130,7 @@ class TestSchema:
             crl_generation_events ocsp_responders ocsp_response_cache scep_probe_results acme_accounts acme_orders
             acme_authorizations acme_challenges acme_nonces issuance_approval_requests intermediate_cas
             issuance_attempts api_keys join_tokens sessions certificate_authorities scheduler_loops api_calls
-            agent_activity
+            agent_activity audit_unsealed audit_leaves audit_subtrees audit_checkpoints audit_signers
         """
         assert set(expected.split()) - {name for (name,) in rows} == set()
 
