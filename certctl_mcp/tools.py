@@ -93,7 +93,9 @@ def _tool(method: str, path: str, operation: Mapping[str, Json], schemas: Mappin
         },
         **{_argument(one): _inlined(one["schema"], schemas) for one in parameters if one["in"] == "query"},
     }
-    required = [*in_path, *(name for name in body.get("required", []) if name in properties and name not in in_path)]
+    needed = [_argument(one) for one in parameters if one["in"] == "query" and one.get("required")]
+    needed += [name for name in body.get("required", []) if name in properties]
+    required = [*in_path, *(name for name in needed if name not in in_path)]
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return Tool(
         name=operation["x-certctl-tool"],

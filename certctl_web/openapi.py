@@ -242,7 +242,8 @@ def _query(kind: type, schemas: Schemas) -> list[dict[str, Any]]:
     found = []
     for a in attrs.fields(kind):
         schema = _sayable(schemas.of(a.type))
-        parameter: dict[str, Any] = {"name": a.name, "in": "query", "schema": schema, "allowEmptyValue": True}
+        parameter: dict[str, Any] = {"name": a.name, "in": "query", "schema": schema}
+        parameter |= {"required": True} if a.default is attrs.NOTHING else {"allowEmptyValue": True}
         if get_origin(a.type) is tuple:
             parameter |= {"style": "form", "explode": False}
         if isinstance(a.default, (bool, int, str)) and "$ref" not in schema:

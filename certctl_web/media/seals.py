@@ -27,9 +27,7 @@ class AuditCheckpoint:
 
     @classmethod
     def of(cls, fact: facts.Checkpoint) -> Self:
-        return cls(
-            tree_size=fact.tree_size, root_hash=fact.root_hash.hex(), created_at=fact.created_at, note=fact.note
-        )
+        return cls(tree_size=fact.tree_size, root_hash=fact.root_hash.hex(), created_at=fact.created_at, note=fact.note)
 
 
 @frozen(kw_only=True)
@@ -71,7 +69,7 @@ class ProofQuery:
 
 @frozen(kw_only=True)
 class AuditProof:
-    """That an event is among those of a checkpoint. `text` is the event as it is stored now: the event is unchanged when
+    """That an event is among those of a checkpoint. `text` is the event as it is stored now: it is unchanged when the
     SHA-256 of a zero byte and this text is `leaf_hash`. `path` leads from there to the root (RFC 9162 section
     2.1.3.2)."""
 

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 from attrs import evolve, frozen
 
 from certctl_adapters.postgres import migrate
 from certctl_core.errors import NotConfigured
 from certctl_core.models.access import Role
-from certctl_core.pki import reading
+from certctl_core.pki import checkpoint, reading
 from certctl_core.usecases import access
 from certctl_web import bootstrap, settings
 from certctl_web.settings import Settings, Storage
@@ -155,6 +156,19 @@ def test_a_first_start_makes_everything_once(empty_database_url: str, tmp_path: 
         pem = (tmp_path / "tls" / "ca.pem").read_bytes()
         assert reading.certificate(pem) == backend.control_plane().certificate
     assert all(state.applied_at for state in migrate.status(empty_database_url))
+
+
+def test_the_key_of_the_audit_trail_is_told_at_the_first_start_and_on_demand(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    configured = given(empty_database_url, tmp_path)
+    with structlog.testing.capture_logs() as log:
+        for _ in range(2):
+            bootstrap.prepare(configured, empty_database_url, serves=False)
+    (told,) = [line["verifier_key"] for line in log if line["event"] == "audit key made"]
+    assert checkpoint.verifier(told).name.startswith("certctl/audit/")
+    variables = {"DATABASE_URL": empty_database_url, "DATA_DIR": str(tmp_path), "CONFIG_ENCRYPTION_KEY": KEY}
+    assert certctl_server("auditkey", **variables).out == f"{told}\n"
 
 
 def test_keys_of_the_environment_make_an_admin_key_unnecessary(empty_database_url: str, tmp_path: Path) -> None:
