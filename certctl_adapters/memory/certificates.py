@@ -102,6 +102,9 @@ class MemoryVersions(Versions):
     def add(self, version: CertificateVersion) -> None:
         self._table.add(version)
 
+    def add_many(self, versions: Sequence[CertificateVersion]) -> None:
+        self._table.add_many(versions)
+
     def get(self, identity: VersionId) -> CertificateVersion:
         return self._table.get(identity)
 
@@ -113,6 +116,18 @@ class MemoryVersions(Versions):
     def latest(self, certificate_id: CertificateId, agent_id: AgentId | None = None) -> CertificateVersion | None:
         found = self._newest_first(certificate_id)
         return next((version for version in found if agent_id in (None, version.agent_id)), None)
+
+    def latest_many(
+        self, certificate_ids: Iterable[CertificateId], agent_id: AgentId
+    ) -> Mapping[CertificateId, CertificateVersion]:
+        found = {identity: self.latest(identity, agent_id) for identity in certificate_ids}
+        return {identity: version for identity, version in found.items() if version is not None}
+
+    def latest_per_holder_many(
+        self, certificate_ids: Iterable[CertificateId]
+    ) -> Mapping[CertificateId, Sequence[CertificateVersion]]:
+        found = {identity: self.latest_per_holder(identity) for identity in certificate_ids}
+        return {identity: versions for identity, versions in found.items() if versions}
 
     def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
         newest: dict[AgentId | None, CertificateVersion] = {}
@@ -141,21 +156,9 @@ class MemoryVersions(Versions):
         return self._table.select(lambda v: v.certificate_id == certificate_id, by("generation"), newest=True)
 
 
-class MemoryAttempts(Attempts):
+class MemoryAttempts(MemoryTable[IssuanceAttempt], Attempts):
     def __init__(self, transaction: Transaction) -> None:
-        self._table = MemoryTable(transaction, ATTEMPTS)
-
-    def add(self, attempt: IssuanceAttempt) -> None:
-        self._table.add(attempt)
-
-    def get(self, identity: str) -> IssuanceAttempt:
-        return self._table.get(identity)
-
-    def lock(self, identity: str) -> IssuanceAttempt:
-        return self._table.lock(identity)
-
-    def save(self, attempt: IssuanceAttempt) -> IssuanceAttempt:
-        return self._table.save(attempt)
+        super().__init__(transaction, ATTEMPTS)
 
     def issued_since(self, certificate_id: CertificateId, since: datetime) -> int:
         def counts(attempt: IssuanceAttempt) -> bool:
@@ -163,7 +166,7 @@ class MemoryAttempts(Attempts):
             is_issued = attempt.status is AttemptStatus.ISSUED and ended is not None and ended > since
             return is_issued and attempt.certificate_id == certificate_id
 
-        return len(self._table.select(counts, by("id")))
+        return len(self.select(counts, by("id")))
 
     def issued_since_many(
         self, certificate_ids: Iterable[CertificateId], since: datetime

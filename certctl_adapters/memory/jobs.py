@@ -42,13 +42,23 @@ class MemoryJobs(MemoryTable[Job], Jobs):
             limit,
         )
 
-    def lock_issuing(self, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
-        def is_it(job: Job) -> bool:
-            is_open = job.type in ISSUING and job.status in OPEN_JOB
-            return is_open and (job.certificate_id, job.agent_id) == (certificate_id, agent_id)
+    def lock_issuing(self, certificate_ids: Iterable[CertificateId], agent_id: AgentId) -> Mapping[CertificateId, Job]:
+        wanted = frozenset(certificate_ids)
 
-        found = self.select(is_it, by("id"))
-        return found[0] if found else None
+        def is_one(job: Job) -> bool:
+            is_open = job.type in ISSUING and job.status in OPEN_JOB
+            return is_open and job.agent_id == agent_id and job.certificate_id in wanted
+
+        return {job.certificate_id: job for job in self.select(is_one, by("id"))}
+
+    def newest_issuing(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
+        wanted = frozenset(certificate_ids)
+        newest: dict[CertificateId, dict[AgentId | None, Job]] = {}
+        for job in self.select(
+            lambda job: job.type in ISSUING and job.certificate_id in wanted, by("created_at", "id")
+        ):
+            newest.setdefault(job.certificate_id, {})[job.agent_id] = job
+        return {certificate_id: list(found.values()) for certificate_id, found in newest.items()}
 
     def claim_issuing(self, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
         due = self.select(

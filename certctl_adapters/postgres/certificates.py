@@ -8,6 +8,7 @@ from typing import Final, LiteralString
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, TARGETS, VERSIONS, Kind
+from certctl_adapters.postgres.codecs import as_json
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, CertificateId, IssuerId, TargetId, VersionId
@@ -124,16 +125,35 @@ class PostgresVersions(Versions):
         self._table = PostgresTable(transaction, _VERSION)
 
     def add(self, version: CertificateVersion) -> None:
+        digest = self._keep_chain(version)
+        statement = _VERSION.statement(
+            "INSERT INTO {table} ({names}, chain_sha256) VALUES ({values}, %(chain_sha256)s)"
+        )
+        self._transaction.change(statement, _VERSION.dump(version) | {"chain_sha256": digest}, VERSIONS, version)
+
+    def add_many(self, versions: Sequence[CertificateVersion]) -> None:
+        if not versions:
+            return
+        chains = {version.chain: version for version in versions}
+        digests = {chain: self._keep_chain(version) for chain, version in chains.items()}
+        rows = [_VERSION.dump(version) | {"chain_sha256": digests[version.chain]} for version in versions]
+        statement = _VERSION.statement(
+            """
+            INSERT INTO {table} ({names}, chain_sha256)
+            SELECT {names}, chain_sha256 FROM json_populate_recordset(NULL::{table}, %(rows)s::json)
+            """
+        )
+        self._transaction.change(statement, {"rows": as_json(rows)}, VERSIONS)
+
+    def _keep_chain(self, version: CertificateVersion) -> bytes:
+        """See to it that the certificates above this one are there; their digest."""
         chain = [certificate.public_bytes(Encoding.DER) for certificate in version.chain]
         digest = sha256(b"".join(chain)).digest()
         self._transaction.change(
             b"INSERT INTO certificate_chains (sha256, certificates) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [digest, chain],
         )
-        statement = _VERSION.statement(
-            "INSERT INTO {table} ({names}, chain_sha256) VALUES ({values}, %(chain_sha256)s)"
-        )
-        self._transaction.change(statement, _VERSION.dump(version) | {"chain_sha256": digest}, VERSIONS, version)
+        return digest
 
     def get(self, identity: VersionId) -> CertificateVersion:
         return self._table.get(identity)
@@ -165,15 +185,38 @@ class PostgresVersions(Versions):
             agent=agent_id,
         )
 
-    def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
+    def latest_many(
+        self, certificate_ids: Iterable[CertificateId], agent_id: AgentId
+    ) -> Mapping[CertificateId, CertificateVersion]:
         found = self._table.select(
             """
-            SELECT DISTINCT ON (t.agent_id) {columns} FROM {table} AS t WHERE t.certificate_id = %(certificate)s
-            ORDER BY t.agent_id, t.generation DESC
+            SELECT DISTINCT ON (t.certificate_id) {columns} FROM {table} AS t
+            WHERE t.certificate_id = ANY(%(certificates)s) AND t.agent_id = %(agent)s
+            ORDER BY t.certificate_id, t.generation DESC
             """,
-            certificate=certificate_id,
+            certificates=list(certificate_ids),
+            agent=agent_id,
         )
-        return sorted(found, key=lambda version: version.generation, reverse=True)
+        return {version.certificate_id: version for version in found}
+
+    def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
+        return self.latest_per_holder_many([certificate_id]).get(certificate_id, [])
+
+    def latest_per_holder_many(
+        self, certificate_ids: Iterable[CertificateId]
+    ) -> Mapping[CertificateId, Sequence[CertificateVersion]]:
+        found = self._table.select(
+            """
+            SELECT DISTINCT ON (t.certificate_id, t.agent_id) {columns} FROM {table} AS t
+            WHERE t.certificate_id = ANY(%(certificates)s)
+            ORDER BY t.certificate_id, t.agent_id, t.generation DESC
+            """,
+            certificates=list(certificate_ids),
+        )
+        newest: dict[CertificateId, list[CertificateVersion]] = {}
+        for version in sorted(found, key=lambda version: version.generation, reverse=True):
+            newest.setdefault(version.certificate_id, []).append(version)
+        return newest
 
     def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]:
         return self._table.select(

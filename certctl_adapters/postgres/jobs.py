@@ -66,18 +66,30 @@ class PostgresJobs(PostgresTable[Job], Jobs):
             limit=limit,
         )
 
-    def lock_issuing(self, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
-        return self.one(
+    def lock_issuing(self, certificate_ids: Iterable[CertificateId], agent_id: AgentId) -> Mapping[CertificateId, Job]:
+        found = self.select(
             """
             SELECT {columns} FROM {table} AS t
-            WHERE t.certificate_id = %(certificate)s AND coalesce(t.agent_id, '') = %(agent)s
+            WHERE t.certificate_id = ANY(%(certificates)s) AND coalesce(t.agent_id, '') = %(agent)s
               AND t.type IN ('Issuance', 'Renewal')
               AND t.status IN ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')
-            FOR UPDATE
+            ORDER BY t.certificate_id FOR UPDATE
             """,
-            certificate=certificate_id,
+            certificates=list(certificate_ids),
             agent=agent_id,
         )
+        return {job.certificate_id: job for job in found}
+
+    def newest_issuing(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
+        found = self.select(
+            """
+            SELECT DISTINCT ON (t.certificate_id, t.agent_id) {columns} FROM {table} AS t
+            WHERE t.certificate_id = ANY(%(certificates)s) AND t.type IN ('Issuance', 'Renewal')
+            ORDER BY t.certificate_id, t.agent_id, t.created_at DESC, t.id DESC
+            """,
+            certificates=list(certificate_ids),
+        )
+        return _by_certificate(found)
 
     def claim_issuing(self, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
         claimed = self.select(
@@ -164,14 +176,18 @@ class PostgresJobs(PostgresTable[Job], Jobs):
             """,
             certificates=list(certificate_ids),
         )
-        jobs: dict[CertificateId, list[Job]] = {}
-        for job in found:
-            jobs.setdefault(job.certificate_id, []).append(job)
-        return jobs
+        return _by_certificate(found)
 
     def count_by_status(self) -> Mapping[JobStatus, int]:
         counted = self._transaction.counts(b"SELECT status, count(*) FROM jobs GROUP BY status")
         return {status: counted.get(status.value, 0) for status in JobStatus}
+
+
+def _by_certificate(jobs: Iterable[Job]) -> Mapping[CertificateId, Sequence[Job]]:
+    found: dict[CertificateId, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.certificate_id, []).append(job)
+    return found
 
 
 def _oldest_first(jobs: Sequence[Job]) -> Sequence[Job]:

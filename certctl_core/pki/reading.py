@@ -116,12 +116,13 @@ def general_names(of: x509.Certificate) -> tuple[x509.GeneralName, ...]:
         return () if found is None else tuple(found)
 
 
-def plan_of(of: x509.Certificate) -> LeafPlan:
+def plan_of(of: x509.Certificate, known: CertificateFacts | None = None) -> LeafPlan:
     """The plan whose certificate this could be, so that what a CA returns can be judged as what was asked of it was.
 
-    `plan_of(sign_leaf(authority, plan)) == plan` (with the plan's public key compared apart). Raises `Unreadable`.
+    `plan_of(sign_leaf(authority, plan)) == plan` (with the plan's public key compared apart). `known` are its facts if
+    they have been read before. Raises `Unreadable`.
     """
-    known = facts(of)
+    known = known or facts(of)
     return LeafPlan(
         common_name=known.common_name,
         sans=general_names(of),

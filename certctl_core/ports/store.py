@@ -172,6 +172,10 @@ class Versions(Protocol):
         """Raises `Duplicate` when (certificate, generation), (issuer, serial) or the fingerprint is there already."""
 
     @abstractmethod
+    def add_many(self, versions: Sequence[CertificateVersion]) -> None:
+        """As `add` for each, sent together; all of them or none."""
+
+    @abstractmethod
     def get(self, identity: VersionId) -> CertificateVersion: ...
 
     @abstractmethod
@@ -183,8 +187,20 @@ class Versions(Protocol):
         """The newest, of one key holder when given."""
 
     @abstractmethod
+    def latest_many(
+        self, certificate_ids: Iterable[CertificateId], agent_id: AgentId
+    ) -> Mapping[CertificateId, CertificateVersion]:
+        """The newest of this key holder for each certificate that has one."""
+
+    @abstractmethod
     def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
         """The newest of each key holder: together, what the certificate is today."""
+
+    @abstractmethod
+    def latest_per_holder_many(
+        self, certificate_ids: Iterable[CertificateId]
+    ) -> Mapping[CertificateId, Sequence[CertificateVersion]]:
+        """As `latest_per_holder` for each certificate that has any."""
 
     @abstractmethod
     def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]: ...
@@ -201,19 +217,8 @@ class Versions(Protocol):
         """`(notBefore, notAfter)` of the newest version of each certificate that has one, in one statement."""
 
 
-class Attempts(Protocol):
-    @abstractmethod
-    def add(self, attempt: IssuanceAttempt) -> None:
-        """Raises `Duplicate` when (certificate, generation) exists."""
-
-    @abstractmethod
-    def get(self, identity: str) -> IssuanceAttempt: ...
-
-    @abstractmethod
-    def lock(self, identity: str) -> IssuanceAttempt: ...
-
-    @abstractmethod
-    def save(self, attempt: IssuanceAttempt) -> IssuanceAttempt: ...
+class Attempts(Table[IssuanceAttempt], Protocol):
+    """Adding one raises `Duplicate` when (certificate, generation) exists."""
 
     @abstractmethod
     def issued_since(self, certificate_id: CertificateId, since: datetime) -> int:
@@ -275,8 +280,12 @@ class Jobs(Table[Job], Protocol):
         """Due issuing jobs that wait for this agent's CSR. Not claimed: they are offered until the CSR arrives."""
 
     @abstractmethod
-    def lock_issuing(self, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
-        """The open issuing job of this certificate and key holder (at most one), locked."""
+    def lock_issuing(self, certificate_ids: Iterable[CertificateId], agent_id: AgentId) -> Mapping[CertificateId, Job]:
+        """The open issuing jobs (at most one each) of these certificates and this key holder, locked."""
+
+    @abstractmethod
+    def newest_issuing(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
+        """The newest issuing job of each key holder of these certificates, whatever became of it."""
 
     @abstractmethod
     def claim_issuing(self, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:

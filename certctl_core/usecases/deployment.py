@@ -10,7 +10,7 @@ time, which only keeps two polls in quick succession from both getting it. A job
 back when its lease has passed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from certctl_core.models.access import Actor, Principal
 from certctl_core.models.catalog import ConfiguredTarget
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, Deployment, ManagedCertificate
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType, VerificationStatus
+from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
 from certctl_core.usecases import access, audit, catalog, jobs
@@ -97,33 +98,59 @@ def open_jobs(
     """One deployment job for each target of the version's key holder; older open ones give way. The caller holds the
     certificate."""
     targets = work.targets.many(certificate.target_ids)
+    open_now = work.jobs.open_of(certificate.id)
+    replaced = replace_jobs(actor, certificate, version, now, targets, open_now, only)
+    work.jobs.save_many(replaced.cancelled)
+    work.jobs.add_many(replaced.opened)
+    work.audit.add(*replaced.events)
+    return replaced.opened
+
+
+@frozen
+class Replaced:
+    """Deployment jobs that begin, those that give way to them, and the events that say so."""
+
+    cancelled: list[Job]
+    opened: list[Job]
+    events: list[AuditEvent]
+
+
+def replace_jobs(
+    actor: Actor,
+    certificate: ManagedCertificate,
+    version: CertificateVersion,
+    now: datetime,
+    targets: Mapping[str, ConfiguredTarget],
+    open_now: Sequence[Job],
+    only: TargetId | None = None,
+) -> Replaced:
+    """What `open_jobs` is to write, of targets and open jobs read before. Jobs that give way are to be saved first."""
     wanted = [
         target
-        for target in targets.values()
-        if target.agent_id == version.agent_id
+        for identity in certificate.target_ids
+        if (target := targets.get(identity)) is not None
+        and target.agent_id == version.agent_id
         and target.enabled
         and target.retired_at is None
         and only in (None, target.id)
     ]
-    replaced = {target.id for target in wanted}
-    for old in work.jobs.open_of(certificate.id):
-        if old.type is JobType.DEPLOYMENT and old.target_id in replaced:
-            work.jobs.save(life.cancel(old, now, "a newer deployment took its place"))
+    places = {target.id for target in wanted}
+    cancelled = [
+        life.cancel(old, now, "a newer deployment took its place")
+        for old in open_now
+        if old.type is JobType.DEPLOYMENT and old.target_id in places
+    ]
     opened = [_deployment_job(certificate.id, target, version, actor, now) for target in wanted]
-    for job in opened:
-        work.jobs.add(job)
-    if opened:
-        audit.record(
-            work,
-            actor,
-            now,
-            "deployment_jobs_created",
-            "certificate",
-            certificate.id,
-            jobs=[job.id for job in opened],
-            serial=version.serial_number,
-        )
-    return opened
+    created = audit.event(
+        actor,
+        now,
+        "deployment_jobs_created",
+        "certificate",
+        certificate.id,
+        jobs=[job.id for job in opened],
+        serial=version.serial_number,
+    )
+    return Replaced(cancelled, opened, [created] if opened else [])
 
 
 def _deployment_job(

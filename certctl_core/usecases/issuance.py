@@ -19,10 +19,14 @@ says nothing about the attempt.
 While the CA is called nothing is held, so the world may move on. Whatever the CA signed is put on record: if the lease
 lapsed meanwhile the answer completes the job, whoever has it now; if the job was cancelled the version goes nowhere,
 and is revoked when its certificate was.
+
+Any number of CSRs of one agent go through together: one claim, the calls one after the other, one record. One CSR is
+the batch of one. What is refused is refused alone; the points between the steps are the same, and a crash at one of
+them leaves each job as it would be left alone.
 """
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
@@ -33,58 +37,52 @@ from certctl_core.errors import (
     CertctlError,
     Conflict,
     Duplicate,
+    Forbidden,
     Invalid,
     NotConfigured,
+    NotFound,
     Refused,
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from certctl_core.ids import AgentId, AttemptId, CertificateId, JobId, VersionId, mint
+from certctl_core.ids import AgentId, CertificateId, IssuerId, JobId
 from certctl_core.lifecycle import agent as agent_life
-from certctl_core.lifecycle import certificate as life
-from certctl_core.lifecycle import job as job_life
-from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
-from certctl_core.models.access import SYSTEM, Principal
-from certctl_core.models.catalog import CertificateProfile, ConfiguredIssuer
+from certctl_core.models.access import Principal
 from certctl_core.models.certificates import (
     AttemptStatus,
-    CertificateStatus,
     CertificateVersion,
     IssuanceAttempt,
     ManagedCertificate,
 )
-from certctl_core.models.jobs import ISSUING, Job, JobStatus
-from certctl_core.pki import csr as csr_reading
-from certctl_core.pki import keys, names, reading, serials
-from certctl_core.pki.plan import LeafPlan
+from certctl_core.models.jobs import Job, JobStatus
+from certctl_core.pki import keys, names, reading
+from certctl_core.pki.reading import CertificateFacts
 from certctl_core.policy import profile as profile_policy
-from certctl_core.policy import renewal as renewal_policy
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import Issued, IssueRequest, Ordered, Polls
+from certctl_core.ports.issuer import Issued, Issuer, IssueRequest, Polls
 from certctl_core.ports.store import Work
-from certctl_core.usecases import access, audit, deployment, jobs, revocation
-from certctl_core.usecases.renewal import key_holders
-
-POLL_PAUSE: Final = timedelta(seconds=30)
-SHORTEST_POLL_PAUSE: Final = timedelta(seconds=5)
-LONGEST_POLL_PAUSE: Final = timedelta(days=1)
-ORDER_PATIENCE: Final = timedelta(days=7)
-"""How long a CA may take to fill an order before it is given up and another one placed."""
+from certctl_core.usecases import access, audit, jobs, orders, recording, scope
+from certctl_core.usecases.orders import Order, OrderedByJob, Rules
+from certctl_core.usecases.recording import Answer, Outcome
 
 STALE: Final = 1 / 3
 """An attempt that has waited for its CA for this share of its life is given up: what came of it could be due for
 renewal at once, or be over."""
+
+SHARE_OF_LEASE: Final = 1 / 3
+"""For how much of their lease the calls of a batch go on. Orders that a slow CA has not been asked by then are left to
+the workers: their answers would come when somebody else has taken them up."""
 
 BATCH: Final = 50
 
 
 @frozen(kw_only=True)
 class SubmitCsr:
-    """An agent's answer to an AwaitingCSR job."""
+    """An agent's answer to an AwaitingCSR job, which is named by its certificate, by itself or by both."""
 
     agent_id: AgentId
-    certificate_id: CertificateId
     csr: x509.CertificateSigningRequest
+    certificate_id: CertificateId | None = None
     job_id: JobId | None = None
 
 
@@ -96,63 +94,171 @@ class Submitted:
     version: CertificateVersion | None
 
 
-@frozen
-class OrderedByJob:
-    """Proof of authorisation: this agent was asked for exactly this CSR by an open job of this certificate."""
-
-    job: Job
-    agent_id: AgentId
-
-
 def submit_csr(ports: Ports, caller: Principal, asked: SubmitCsr) -> Submitted:
     """Take the CSR and have it signed. Submitting the same CSR again is answered with what became of it.
 
     Raises `Refused` when the CSR is not exactly what was ordered or the profile does not permit it, `Conflict` when no
     job waits for it, `Gone` for a retired agent, and what the CA raises.
     """
-    access.must_act_for(caller, asked.agent_id)
-    claimed = _claim(ports, caller, asked)
-    if isinstance(claimed, Submitted):
-        return claimed
-    ports.tripwire("issue:1")
-    error = finish(ports, claimed.id)
-    if isinstance(error, (Refused, UpstreamRejected)):
-        raise error
-    with ports.work() as work:
-        job = work.jobs.get(claimed.id)
-        version = work.versions.get(job.version_id) if job.version_id else None
-    ports.tripwire("record:1")
-    return Submitted(job, version)
+    (outcome,) = submit_csrs(ports, caller, asked.agent_id, (asked,))
+    if isinstance(outcome, CertctlError):
+        raise outcome
+    return outcome
 
 
-def _claim(ports: Ports, caller: Principal, asked: SubmitCsr) -> Job | Submitted:
+def submit_csrs(
+    ports: Ports, caller: Principal, agent_id: AgentId, asked: Sequence[SubmitCsr | CertctlError]
+) -> Sequence[Submitted | CertctlError]:
+    """As `submit_csr` for each, in a constant number of statements. What `submit_csr` would raise about one of them is
+    its outcome and touches no other. An item that could not even be read comes, and goes, as its error."""
+    access.must_act_for(caller, agent_id)
+    readable = [one for one in asked if isinstance(one, SubmitCsr)]
+    claimed = _claimed(ports, caller, agent_id, readable) if readable else []
+    begun = [one for one in claimed if isinstance(one, Order)]
+    done: Mapping[JobId, Outcome] = {}
+    if begun:
+        ports.tripwire("issue:1")
+        done = {outcome.job.id: outcome for outcome in _carry_out(ports, begun)}
+        ports.tripwire("record:1")
+    settled = iter([_submitted(done[one.job.id]) if isinstance(one, Order) else one for one in claimed])
+    return [next(settled) if isinstance(one, SubmitCsr) else one for one in asked]
+
+
+def _submitted(outcome: Outcome) -> Submitted | CertctlError:
+    """A CA that does not answer is no failure of whoever asked: the job goes on by itself."""
+    if isinstance(outcome.error, (Refused, UpstreamRejected)):
+        return outcome.error
+    return Submitted(outcome.job, outcome.version)
+
+
+# --- claim ------------------------------------------------------------------------------------------------------------
+
+
+def _claimed(
+    ports: Ports, caller: Principal, agent_id: AgentId, asked: Sequence[SubmitCsr]
+) -> Sequence[Order | Submitted | CertctlError]:
+    """All in one transaction; one by one when the database takes exception to one of them."""
+    try:
+        return _claim(ports, caller, agent_id, asked)
+    except (Duplicate, Invalid) as error:
+        if len(asked) == 1:
+            return [error]
+        return [outcome for one in asked for outcome in _claimed(ports, caller, agent_id, [one])]
+
+
+def _claim(
+    ports: Ports, caller: Principal, agent_id: AgentId, asked: Sequence[SubmitCsr]
+) -> Sequence[Order | Submitted | CertctlError]:
     now = ports.clock.now()
     with ports.work() as work:
-        agent_life.must_be_active(work.agents.get(asked.agent_id))
-        certificate = work.certificates.lock(asked.certificate_id)
-        job = work.jobs.lock_issuing(certificate.id, asked.agent_id)
-        if known := _already_submitted(work, job, asked):
-            return known
-        if job is None or job.status is not JobStatus.AWAITING_CSR or asked.job_id not in (None, job.id):
-            raise Conflict(
-                f"no job of certificate {certificate.id} waits for a CSR of agent {asked.agent_id}",
-                hint="Renew the certificate to open one; the agent is told at its next poll for work.",
+        agent_life.must_be_active(work.agents.get(agent_id))
+        named = _certificates(work, agent_id, asked)
+        waiting = _Waiting.read(work, agent_id, [one for one in named if not isinstance(one, CertctlError)])
+        outcomes = [
+            about if isinstance(about, CertctlError) else _claim_one(ports, caller, waiting, about, one, now)
+            for about, one in zip(named, asked, strict=True)
+        ]
+        begun = [outcome for outcome in outcomes if isinstance(outcome, Order)]
+        if not begun:
+            return outcomes
+        work.audit.add(
+            *(
+                audit.event(
+                    caller,
+                    now,
+                    "csr_submitted",
+                    "certificate",
+                    order.certificate.id,
+                    job_id=order.job.id,
+                    agent_id=agent_id,
+                    keygen_mode="agent",
+                )
+                for order in begun
             )
-        audit.record(
-            work,
-            caller,
-            now,
-            "csr_submitted",
-            "certificate",
-            certificate.id,
-            job_id=job.id,
-            agent_id=asked.agent_id,
-            keygen_mode="agent",
         )
-        return _begin_attempt(ports, work, certificate, job, asked.csr, OrderedByJob(job, asked.agent_id), now)
+        written = iter(orders.write(work, begun))
+    return [next(written) if isinstance(outcome, Order) else outcome for outcome in outcomes]
 
 
-def _already_submitted(work: Work, job: Job | None, asked: SubmitCsr) -> Submitted | None:
+def _certificates(work: Work, agent_id: AgentId, asked: Sequence[SubmitCsr]) -> Sequence[CertificateId | CertctlError]:
+    """Which certificate each CSR is for. One that a batch names again is refused there: it has one key."""
+    found = work.jobs.many({one.job_id for one in asked if one.job_id and one.certificate_id is None})
+    named: dict[CertificateId, None] = {}
+    outcomes: list[CertificateId | CertctlError] = []
+    for one in asked:
+        identity = one.certificate_id or _certificate_of_job(found, agent_id, one.job_id)
+        if not isinstance(identity, CertctlError):
+            if identity in named:
+                identity = Conflict(f"certificate {identity} is in this request twice")
+            else:
+                named[identity] = None
+        outcomes.append(identity)
+    return outcomes
+
+
+def _certificate_of_job(
+    found: Mapping[str, Job], agent_id: AgentId, job_id: JobId | None
+) -> CertificateId | CertctlError:
+    if job_id is None:
+        return Invalid.field("certificate_id", "is required unless job_id is given")
+    if job_id not in found:
+        return NotFound.of("job", job_id)
+    if found[job_id].agent_id != agent_id:
+        return Forbidden(f"job {job_id} belongs to another agent")
+    return found[job_id].certificate_id
+
+
+@frozen
+class _Waiting:
+    """What CSRs of one agent meet: the certificates and their open jobs, held, and what became of earlier CSRs."""
+
+    certificates: Mapping[str, ManagedCertificate]
+    jobs: Mapping[CertificateId, Job]
+    attempts: Mapping[str, IssuanceAttempt]
+    newest: Mapping[CertificateId, CertificateVersion]
+    finished: Mapping[str, Job]
+    rules: Rules
+
+    @classmethod
+    def read(cls, work: Work, agent_id: AgentId, certificate_ids: Sequence[CertificateId]) -> "_Waiting":
+        certificates = work.certificates.lock_many(certificate_ids)
+        there = [identity for identity in certificate_ids if identity in certificates]
+        waiting = work.jobs.lock_issuing(there, agent_id) if there else {}
+        idle = [identity for identity in there if identity not in waiting]
+        newest = work.versions.latest_many(idle, agent_id) if idle else {}
+        return cls(
+            certificates,
+            waiting,
+            work.attempts.many({job.attempt_id for job in waiting.values() if job.attempt_id}),
+            newest,
+            work.jobs.many({version.job_id for version in newest.values() if version.job_id}),
+            Rules.read(work, certificates.values()),
+        )
+
+
+def _claim_one(
+    ports: Ports, caller: Principal, waiting: _Waiting, certificate_id: CertificateId, asked: SubmitCsr, now: datetime
+) -> Order | Submitted | CertctlError:
+    certificate = waiting.certificates.get(certificate_id)
+    if certificate is None or not scope.sees(caller, certificate):
+        return NotFound.of("certificate", certificate_id)
+    job = waiting.jobs.get(certificate.id)
+    if known := _already_submitted(waiting, certificate.id, job, asked):
+        return known
+    if job is None or job.status is not JobStatus.AWAITING_CSR or asked.job_id not in (None, job.id):
+        return Conflict(
+            f"no job of certificate {certificate.id} waits for a CSR of agent {asked.agent_id}",
+            hint="Renew the certificate to open one; the agent is told at its next poll for work.",
+        )
+    try:
+        return orders.begin(ports, waiting.rules, certificate, asked.csr, OrderedByJob(job, asked.agent_id), now)
+    except CertctlError as refused:
+        return refused
+
+
+def _already_submitted(
+    waiting: _Waiting, certificate_id: CertificateId, job: Job | None, asked: SubmitCsr
+) -> Submitted | None:
     """What became of a CSR for this key, if one was submitted before: the answer to it may have been lost.
 
     CSRs are compared by key. A CSR made again for the same order differs in nothing but its random signature.
@@ -161,46 +267,15 @@ def _already_submitted(work: Work, job: Job | None, asked: SubmitCsr) -> Submitt
     if job is not None:
         if job.attempt_id is None or job.status is JobStatus.AWAITING_CSR:
             return None
-        attempt = work.attempts.get(job.attempt_id)
+        attempt = waiting.attempts[job.attempt_id]
         return Submitted(job, None) if keys.same_key(attempt.csr.public_key(), key) else None
-    version = work.versions.latest(asked.certificate_id, asked.agent_id)
+    version = waiting.newest.get(certificate_id)
     if version is None or version.job_id is None or not keys.same_key(version.certificate.public_key(), key):
         return None
-    return Submitted(work.jobs.get(version.job_id), version)
+    return Submitted(waiting.finished[version.job_id], version)
 
 
-def _begin_attempt(
-    ports: Ports,
-    work: Work,
-    certificate: ManagedCertificate,
-    job: Job,
-    csr: x509.CertificateSigningRequest,
-    proof: OrderedByJob,
-    now: datetime,
-) -> Job:
-    """Write the attempt down, judged, before any CA is called. The caller holds certificate and job."""
-    csr_reading.check_matches(csr, certificate.common_name, certificate.sans)
-    issuer = _enabled(work.issuers.get(certificate.issuer_id))
-    profile = _profile(work, certificate)
-    not_before, not_after = profile_policy.validity(profile, _default_life(issuer), now)
-    attempt = IssuanceAttempt(
-        id=AttemptId(mint("attempt", now)),
-        certificate_id=certificate.id,
-        generation=certificate.generation + 1,
-        job_id=proof.job.id,
-        agent_id=proof.agent_id,
-        issuer_id=issuer.id,
-        csr=csr,
-        serial_number=serials.new_serial(),
-        not_before=not_before,
-        not_after=not_after,
-        created_at=now,
-    )
-    profile_policy.enforce(profile, _plan(ports, attempt, certificate, profile))
-    work.attempts.add(attempt)
-    work.certificates.save(evolve(certificate, generation=attempt.generation, updated_at=now))
-    held = job if job.status is JobStatus.RUNNING else job_life.claim(job, now, ports.lease)
-    return work.jobs.save(evolve(held, attempt_id=attempt.id))
+# --- take up again ----------------------------------------------------------------------------------------------------
 
 
 def process_due(ports: Ports, limit: int = BATCH) -> int:
@@ -216,50 +291,23 @@ def claim_due(ports: Ports, limit: int = BATCH) -> tuple[JobId, ...]:
         return tuple(job.id for job in work.jobs.claim_issuing(ports.clock.now(), ports.lease, limit))
 
 
-@frozen
-class _Order:
-    """Everything needed to call the CA, read in one transaction. `job` is as this worker holds it."""
-
-    job: Job
-    attempt: IssuanceAttempt
-    issuer: ConfiguredIssuer
-    profile: CertificateProfile | None
-    plan: LeafPlan
-
-
 def finish(ports: Ports, job_id: JobId) -> CertctlError | None:
     """Carry a claimed issuing job to its end: call the CA, check the answer, record it, or record why not.
 
     Returns what went wrong, which the job then says too. Raises `Conflict` and `UpstreamUnavailable` when the database
     did not let it record an answer; the job is then done again from its attempt when its lease has lapsed.
     """
-    order = None
     try:
         order = _open_order(ports, job_id)
-        if order is None:
-            return None
-        answer = _call(ports, order)
-        ports.tripwire("issue:2")
-        if isinstance(answer, Issued):
-            _check(answer, order, ports.clock.now())
-    except UpstreamUnavailable as error:
-        _record_failure(ports, job_id, order, error, attempt_over=False)
-        return error
-    except (UpstreamRejected, NotConfigured, Invalid, Refused) as error:
-        _record_failure(ports, job_id, order, error, attempt_over=True)
-        return error
-    if isinstance(answer, Ordered):
-        return _record_ordered(ports, job_id, order, answer)
-    try:
-        _record(ports, job_id, order, answer)
-    except Duplicate:
-        rejected = UpstreamRejected("the CA returned a certificate that is on record already")
-        _record_failure(ports, job_id, order, rejected, attempt_over=True)
-        return rejected
-    return None
+    except (UpstreamUnavailable, UpstreamRejected, NotConfigured, Invalid, Refused) as error:
+        return recording.record_failure(ports, job_id, None, error).error
+    if order is None:
+        return None
+    (outcome,) = _carry_out(ports, [order])
+    return outcome.error
 
 
-def _open_order(ports: Ports, job_id: JobId) -> _Order | None:
+def _open_order(ports: Ports, job_id: JobId) -> Order | None:
     """The order of a running job. An attempt that ended badly, or waited too long, is followed by a new one with the
     same CSR. Raises `Refused` when nothing may be ordered for this CSR any more."""
     now = ports.clock.now()
@@ -270,20 +318,16 @@ def _open_order(ports: Ports, job_id: JobId) -> _Order | None:
             return None
         jobs.must_not_be_hopeless(job)
         attempt = work.attempts.get(job.attempt_id)
-        if attempt.agent_id is not None and (attempt.status is AttemptStatus.FAILED or _is_stale(attempt, now)):
-            if attempt.status is not AttemptStatus.FAILED:
-                given_up = evolve(attempt, status=AttemptStatus.FAILED, error="waited too long", finished_at=now)
-                work.attempts.save(given_up)
-            proof = OrderedByJob(job, attempt.agent_id)
-            job = _begin_attempt(ports, work, certificate, job, attempt.csr, proof, now)
-            attempt = work.attempts.get(job.attempt_id or attempt.id)
-        issuer = _enabled(work.issuers.get(attempt.issuer_id))
-        profile = _profile(work, certificate)
-        plan = _plan(ports, attempt, certificate, profile)
-        # The certificate, its profile and its issuer may have changed since the attempt was written.
-        csr_reading.check_matches(attempt.csr, certificate.common_name, certificate.sans)
-        profile_policy.enforce(profile, plan)
-    return _Order(job, attempt, issuer, profile, plan)
+        rules = Rules.read(work, [certificate], attempt.issuer_id)
+        is_over = attempt.status is AttemptStatus.FAILED
+        if attempt.agent_id is None or not (is_over or _is_stale(attempt, now)):
+            return orders.again(ports, rules, certificate, job, attempt)
+        if not is_over:
+            given_up = evolve(attempt, status=AttemptStatus.FAILED, error="waited too long", finished_at=now)
+            work.attempts.save(given_up)
+        proof = OrderedByJob(job, attempt.agent_id)
+        (order,) = orders.write(work, [orders.begin(ports, rules, certificate, attempt.csr, proof, now)])
+    return order
 
 
 def _is_stale(attempt: IssuanceAttempt, now: datetime) -> bool:
@@ -291,224 +335,67 @@ def _is_stale(attempt: IssuanceAttempt, now: datetime) -> bool:
     return is_unanswered and now - attempt.created_at > (attempt.not_after - attempt.created_at) * STALE
 
 
-def _call(ports: Ports, order: _Order) -> Issued | Ordered:
-    issuer = ports.issuers.connect(order.issuer)
-    if order.attempt.upstream_order_id and isinstance(issuer, Polls):
-        return issuer.poll(order.attempt.upstream_order_id)
-    return issuer.issue(IssueRequest(order.attempt.id, order.attempt.csr, order.plan))
+# --- call and check ---------------------------------------------------------------------------------------------------
 
 
-def _check(answer: Issued, order: _Order, now: datetime) -> None:
-    """What a CA returns is checked before it is believed: key, names, dates, profile, chain. Raises `Refused`."""
-    seen = reading.plan_of(answer.certificate)
+def _carry_out(ports: Ports, begun: Sequence[Order]) -> Sequence[Outcome]:
+    """Call the CAs, check what they answer and record it. An accident with one order is raised when the others are on
+    record; its job is done again when its lease has lapsed."""
+    answers: list[Answer] = []
+    accident: Exception | None = None
+    issuers: dict[IssuerId, Issuer] = {}
+    until = ports.clock.now() + ports.lease * SHARE_OF_LEASE
+    for order in begun:
+        if answers and ports.clock.now() >= until:
+            answers.append(Answer(order, None))
+            continue
+        try:
+            answers.append(_answer(ports, issuers, order))
+        except Exception as problem:  # noqa: BLE001 - a CA's answer is hostile until it is checked
+            accident = problem
+    if answers:
+        ports.tripwire("issue:2")
+    outcomes = recording.record(ports, [_checked(answer, ports.clock.now()) for answer in answers])
+    if accident is not None:
+        raise accident
+    return outcomes
+
+
+def _answer(ports: Ports, issuers: dict[IssuerId, Issuer], order: Order) -> Answer:
+    try:
+        issuer = issuers.get(order.issuer.id) or ports.issuers.connect(order.issuer)
+        issuers[order.issuer.id] = issuer
+        if order.attempt.upstream_order_id and isinstance(issuer, Polls):
+            return Answer(order, issuer.poll(order.attempt.upstream_order_id))
+        return Answer(order, issuer.issue(IssueRequest(order.attempt.id, order.attempt.csr, order.plan)))
+    except (UpstreamUnavailable, UpstreamRejected, NotConfigured, Invalid, Refused) as error:
+        return Answer(order, error)
+
+
+def _checked(answer: Answer, now: datetime) -> Answer:
+    """What a CA returns is checked before it is believed: key, names, dates, profile, chain."""
+    if not isinstance(answer.given, Issued):
+        return answer
+    try:
+        facts = reading.facts(answer.given.certificate)
+        _check(answer.given, facts, answer.order, now)
+    except (Invalid, Refused) as error:
+        return Answer(answer.order, error)
+    return evolve(answer, version=recording.version_of(answer.order, answer.given, facts, now))
+
+
+def _check(given: Issued, facts: CertificateFacts, order: Order, now: datetime) -> None:
+    """Raises `Refused`, and `Unreadable` for a certificate that is malformed."""
+    seen = reading.plan_of(given.certificate, facts)
     wanted = order.plan
     reasons = list(profile_policy.judge(order.profile, seen))
-    if not keys.same_key(answer.certificate.public_key(), wanted.public_key):
+    if not keys.same_key(given.certificate.public_key(), wanted.public_key):
         reasons.append("the certificate is for another key than the CSR's")
     if seen.common_name != wanted.common_name or not names.same_names(seen.sans, wanted.sans):
         reasons.append("the certificate is for other names than those ordered")
     if seen.not_after <= now:
         reasons.append("the certificate has already expired")
-    if not all(reading.is_issued_by(child, parent) for child, parent in pairwise((answer.certificate, *answer.chain))):
+    if not all(reading.is_issued_by(child, parent) for child, parent in pairwise((given.certificate, *given.chain))):
         reasons.append("the certificates above it are not its chain")
     if reasons:
         raise Refused("the CA returned a certificate that was not ordered", reasons=reasons)
-
-
-def _record(ports: Ports, job_id: JobId, order: _Order, answer: Issued) -> None:
-    now = ports.clock.now()
-    with ports.work() as work:
-        held = jobs.lock(work, job_id)
-        attempt = work.attempts.lock(order.attempt.id)
-        if attempt.status is AttemptStatus.ISSUED:
-            return  # Our lease had lapsed, and somebody else has recorded it meanwhile.
-        version = _version(attempt, answer, now)
-        work.versions.add(version)
-        work.attempts.save(evolve(attempt, status=AttemptStatus.ISSUED, error="", finished_at=now))
-        if held.job.attempt_id != attempt.id or held.job.status is JobStatus.CANCELLED or _is_over(held.certificate):
-            _put_on_record(work, held, version, now)
-            return
-        job = work.jobs.save(evolve(job_life.complete(held.job, now), version_id=version.id))
-        certificate = _renewed(work, held.certificate, now)
-        audit.record(
-            work,
-            SYSTEM,
-            now,
-            "renewal_job_completed",
-            "certificate",
-            certificate.id,
-            job_id=job.id,
-            serial=version.serial_number,
-            fingerprint=version.fingerprint_sha256,
-            not_after=version.not_after.isoformat(),
-        )
-        deployment.open_jobs(work, SYSTEM, certificate, version, now)
-
-
-def _is_over(certificate: ManagedCertificate) -> bool:
-    return certificate.status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED)
-
-
-def _put_on_record(work: Work, held: jobs.Locked, version: CertificateVersion, now: datetime) -> None:
-    """Nobody waits for this version any more. It exists all the same: it can be found, and revoked."""
-    certificate = held.certificate
-    if certificate.status is CertificateStatus.REVOKED and certificate.revocation_reason is not None:
-        revocation.enter(work, SYSTEM, version, certificate.revocation_reason, now)
-    audit.record(
-        work,
-        SYSTEM,
-        now,
-        "unwanted_certificate_recorded",
-        "certificate",
-        certificate.id,
-        job_id=held.job.id,
-        serial=version.serial_number,
-        fingerprint=version.fingerprint_sha256,
-        certificate_status=certificate.status.value,
-    )
-
-
-def _version(attempt: IssuanceAttempt, answer: Issued, now: datetime) -> CertificateVersion:
-    facts = reading.facts(answer.certificate)
-    return CertificateVersion(
-        id=VersionId(mint("certver", now)),
-        certificate_id=attempt.certificate_id,
-        generation=attempt.generation,
-        attempt_id=attempt.id,
-        job_id=attempt.job_id,
-        agent_id=attempt.agent_id,
-        issuer_id=attempt.issuer_id,
-        serial_number=facts.serial_number,
-        not_before=facts.not_before,
-        not_after=facts.not_after,
-        fingerprint_sha256=facts.fingerprint_sha256,
-        certificate=answer.certificate,
-        chain=answer.chain,
-        csr=attempt.csr,
-        key_algorithm=facts.key.algorithm,
-        key_size=facts.key.size,
-        created_at=now,
-    )
-
-
-def _renewed(work: Work, certificate: ManagedCertificate, now: datetime) -> ManagedCertificate:
-    """The certificate with a new version recorded. It stays in renewal while another key holder's job is open."""
-    holders = key_holders(work, certificate)
-    latest = work.versions.latest_per_holder(certificate.id)
-    newest = [version for version in latest if version.agent_id in holders] or latest
-    first_to_end = min(newest, key=lambda version: version.not_after)
-    policy = work.renewal_policies.get(certificate.renewal_policy_id)
-    renewed = evolve(
-        certificate,
-        expires_at=first_to_end.not_after,
-        renew_at=renewal_policy.renew_at(policy, first_to_end.not_before, first_to_end.not_after, certificate.id),
-        last_renewal_at=now,
-        updated_at=now,
-    )
-    if any(job.type in ISSUING for job in work.jobs.open_of(certificate.id)):
-        return work.certificates.save(renewed)
-    reason = _left_out(work, certificate, holders)
-    if reason and CERTIFICATE.allows(renewed.status, CertificateEvent.ABANDON):
-        failed = life.step(renewed, CertificateEvent.ABANDON, now, reason)
-        return work.certificates.save(renewal_policy.after_failure(failed, policy, now))
-    return work.certificates.save(life.step(renewed, CertificateEvent.ISSUE, now))
-
-
-def _left_out(work: Work, certificate: ManagedCertificate, holders: Iterable[AgentId]) -> str:
-    """Which key holder's job of this round gave up, and why; nothing when each has its version."""
-    for holder in holders:
-        last = jobs.last_issuing(work, certificate.id, holder)
-        if last is not None and last.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-            return f"agent {holder} got no certificate: {last.last_error}"
-    return ""
-
-
-def _record_ordered(ports: Ports, job_id: JobId, order: _Order, answer: Ordered) -> CertctlError | None:
-    """The CA will answer later: remember its order, and look again under a new claim. Returns why not, if it has been
-    looking for too long."""
-    now = ports.clock.now()
-    if now - order.attempt.created_at > ORDER_PATIENCE:
-        late = UpstreamRejected(f"the CA has not filled order {answer.order_id} within {ORDER_PATIENCE.days} days")
-        _record_failure(ports, job_id, order, late, attempt_over=True)
-        return late
-    with ports.work() as work:
-        held = jobs.lock(work, job_id)
-        attempt = work.attempts.lock(order.attempt.id)
-        if attempt.status in (AttemptStatus.REQUESTED, AttemptStatus.ORDERED):
-            work.attempts.save(evolve(attempt, status=AttemptStatus.ORDERED, upstream_order_id=answer.order_id))
-        if not _still_held(held.job, order):
-            return None
-        wanted = answer.look_again_at or now + POLL_PAUSE
-        look_again_at = min(max(wanted, now + SHORTEST_POLL_PAUSE), now + LONGEST_POLL_PAUSE)
-        waiting = evolve(job_life.release(held.job, now), scheduled_at=look_again_at, attempts=held.job.attempts - 1)
-        work.jobs.save(waiting)
-    return None
-
-
-def _still_held(job: Job, order: _Order) -> bool:
-    """Whether the job is still under the claim that the order was opened under."""
-    return job.status is JobStatus.RUNNING and job.started_at == order.job.started_at
-
-
-def _record_failure(
-    ports: Ports, job_id: JobId, order: _Order | None, error: CertctlError, *, attempt_over: bool
-) -> None:
-    """`order` is None when none could be opened."""
-    now = ports.clock.now()
-    with ports.work() as work:
-        held = jobs.lock(work, job_id)
-        if held.job.status is not JobStatus.RUNNING or not (order is None or _still_held(held.job, order)):
-            return
-        if attempt_over and held.job.attempt_id is not None:
-            attempt = work.attempts.lock(held.job.attempt_id)
-            work.attempts.save(evolve(attempt, status=AttemptStatus.FAILED, error=str(error), finished_at=now))
-        # What the profile refuses today it refuses again in a minute: only a change by an operator helps.
-        jobs.fail(work, SYSTEM, held, now, _text(error), final=isinstance(error, Refused))
-
-
-def _text(error: CertctlError) -> str:
-    reasons = getattr(error, "reasons", ())
-    return "; ".join((error.message, *reasons))
-
-
-def _plan(
-    ports: Ports,
-    attempt: IssuanceAttempt,
-    certificate: ManagedCertificate,
-    profile: CertificateProfile | None,
-) -> LeafPlan:
-    """Everything the certificate will say. The same attempt always gives the same plan."""
-    here = f"{ports.public_url}/.well-known/pki" if ports.public_url else ""
-    return LeafPlan(
-        common_name=certificate.common_name,
-        sans=names.names_of(certificate.common_name, certificate.sans),
-        public_key=attempt.csr.public_key(),
-        serial_number=attempt.serial_number,
-        not_before=attempt.not_before,
-        not_after=attempt.not_after,
-        ekus=profile.allowed_ekus if profile else ("serverAuth", "clientAuth"),
-        must_staple=bool(profile and profile.must_staple),
-        crl_urls=(f"{here}/crl/{attempt.issuer_id}",) if here else (),
-        ocsp_urls=(f"{here}/ocsp/{attempt.issuer_id}",) if here else (),
-        ca_issuers_urls=(f"{here}/ca/{attempt.issuer_id}",) if here else (),
-    )
-
-
-def _enabled(issuer: ConfiguredIssuer) -> ConfiguredIssuer:
-    if not issuer.enabled:
-        raise Refused(f"issuer {issuer.id} is disabled", hint="Enable it, or point the certificate at another issuer.")
-    return issuer
-
-
-def _profile(work: Work, certificate: ManagedCertificate) -> CertificateProfile | None:
-    if certificate.profile_id is None:
-        return None
-    profile = work.profiles.get(certificate.profile_id)
-    if not profile.enabled:
-        raise Refused(f"profile {profile.id} is disabled", hint="Enable it, or point the certificate at another one.")
-    return profile
-
-
-def _default_life(issuer: ConfiguredIssuer) -> timedelta:
-    days = issuer.config.get("validity_days") or 90
-    return timedelta(days=int(days))

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from certctl_core.errors import Conflict, Refused
-from certctl_core.ids import AgentId, CertificateId
+from certctl_core.ids import CertificateId
 from certctl_core.lifecycle import certificate as certificate_life
 from certctl_core.lifecycle import job as life
 from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
@@ -197,17 +197,6 @@ def must_not_be_hopeless(job: Job) -> None:
     """Raises `Refused` for a job just claimed whose holders, again and again, recorded no result."""
     if job.attempts > max(job.max_attempts, HOPELESS):
         raise Refused(f"given up: taken up {job.attempts} times without a result")
-
-
-def last_issuing(work: Work, certificate_id: CertificateId, agent_id: AgentId) -> Job | None:
-    """The newest issuing job of a certificate and key holder, whatever became of it."""
-    where = (
-        Where("certificate_id", certificate_id),
-        Where("agent_id", agent_id),
-        Where("type", ISSUING, Is.ONE_OF),
-    )
-    found = work.jobs.page(Query(where, descending=True, limit=1, count=False)).items
-    return found[0] if found else None
 
 
 def release_lapsed(ports: Ports) -> int:

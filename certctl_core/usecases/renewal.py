@@ -92,10 +92,11 @@ def begin_many(
 
 def key_holders(work: Work, certificate: ManagedCertificate) -> tuple[AgentId, ...]:
     """The agents that hold, or will make, a private key for this certificate, in the order of its targets."""
-    return _holders(work.targets.many(certificate.target_ids), certificate)
+    return holders_among(work.targets.many(certificate.target_ids), certificate)
 
 
-def _holders(targets: Mapping[str, ConfiguredTarget], certificate: ManagedCertificate) -> tuple[AgentId, ...]:
+def holders_among(targets: Mapping[str, ConfiguredTarget], certificate: ManagedCertificate) -> tuple[AgentId, ...]:
+    """As `key_holders`, of targets read before."""
     usable = (targets[t] for t in certificate.target_ids if t in targets)
     return tuple(dict.fromkeys(t.agent_id for t in usable if t.enabled and t.retired_at is None))
 
@@ -116,7 +117,7 @@ class _Circumstances:
         return self.policies[certificate.renewal_policy_id]
 
     def holders(self, certificate: ManagedCertificate) -> tuple[AgentId, ...]:
-        return _holders(self.targets, certificate)
+        return holders_among(self.targets, certificate)
 
     def issuing(self, certificate: ManagedCertificate) -> tuple[Job, ...]:
         return tuple(job for job in self.open_jobs.get(certificate.id, ()) if job.type in ISSUING)

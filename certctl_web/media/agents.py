@@ -207,11 +207,11 @@ class SubmitCsr(Accepts):
 
     blank: ClassVar = frozenset({"certificate_id", "job_id"})
 
-    def wish(self, agent_id: str, certificate_id: str) -> CsrWish:
+    def wish(self, agent_id: str) -> CsrWish:
         """Raises `Unreadable` for what is not a CSR."""
         return CsrWish(
             agent_id=AgentId(agent_id),
-            certificate_id=CertificateId(certificate_id),
+            certificate_id=CertificateId(self.certificate_id) if self.certificate_id else None,
             csr=csr.read(self.csr_pem),
             job_id=JobId(self.job_id) if self.job_id else None,
         )

@@ -8,7 +8,6 @@ from certctl_core.errors import (
     Forbidden,
     Gone,
     InUse,
-    Invalid,
     NotAuthenticated,
     Refused,
     UpstreamRejected,
@@ -16,7 +15,7 @@ from certctl_core.errors import (
 from certctl_core.ids import AgentId
 from certctl_core.models.jobs import JobStatus
 from certctl_core.ports.store import Is, Where
-from certctl_core.usecases import agents, deployment, issuance, jobs
+from certctl_core.usecases import agents, deployment, issuance
 from certctl_web.access import AGENTS, ANYONE, OPERATORS, PEOPLE
 from certctl_web.media.agents import (
     Agent,
@@ -96,15 +95,7 @@ def work(call: Call[None], _: None) -> WorkResponse:
 
 
 def submit_csr(call: Call[None], asked: SubmitCsr) -> CsrTaken:
-    certificate_id = asked.certificate_id
-    if certificate_id is None:
-        if asked.job_id is None:
-            raise Invalid.field("certificate_id", "is required unless job_id is given")
-        job = jobs.get(call.ports, asked.job_id)
-        if job.agent_id != call.path["id"]:
-            raise Forbidden(f"job {job.id} belongs to another agent")
-        certificate_id = job.certificate_id
-    submitted = issuance.submit_csr(call.ports, call.caller, asked.wish(call.path["id"], certificate_id))
+    submitted = issuance.submit_csr(call.ports, call.caller, asked.wish(call.path["id"]))
     return CsrTaken(status="csr_signed" if submitted.version else "csr_accepted", job_id=submitted.job.id)
 
 

@@ -153,6 +153,27 @@ class TestVersions:
             assert work.versions.latest("mc-2") is None
             assert work.versions.latest("mc-1", "nobody") is None
 
+    def test_the_newest_of_several_certificates_are_found_together(self, issued: OpenWork) -> None:
+        old = facts.version("old", generation=1, agent_id="a-1")
+        new = facts.version("new", generation=2, agent_id="a-1")
+        theirs = facts.version("theirs", generation=3, agent_id="a-2")
+        other = facts.version("other", certificate_id="mc-2", agent_id="a-1")
+        with issued() as work:
+            work.versions.add_many([old, new, theirs, other])
+            work.versions.add_many([])
+        with issued() as work:
+            assert work.versions.latest_many(["mc-1", "mc-2", "mc-3"], "a-1") == {"mc-1": new, "mc-2": other}
+            assert work.versions.latest_per_holder_many(["mc-1", "mc-2", "mc-3"]) == {
+                "mc-1": [theirs, new],
+                "mc-2": [other],
+            }
+
+    def test_several_versions_are_added_all_or_none(self, issued: OpenWork) -> None:
+        with pytest.raises(Duplicate), issued() as work:
+            work.versions.add_many([facts.version("one", generation=1), facts.version("two", generation=1)])
+        with issued() as work:
+            assert work.versions.page("mc-1", 10, 0).total == 0
+
     def test_unexpired_is_what_could_still_be_believed(self, issued: OpenWork) -> None:
         with issued() as work:
             work.versions.add(facts.version("gone", generation=1, not_after=AT))

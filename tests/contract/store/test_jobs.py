@@ -192,9 +192,26 @@ class TestIssuing:
             facts.deployment_job("deployment"),
         )
         with busy() as work:
-            found = work.jobs.lock_issuing("mc-1", "a-1")
-            assert found == facts.job("open", status=JobStatus.AWAITING_CSR)
-            assert work.jobs.lock_issuing("mc-2", "a-1") is None
+            found = work.jobs.lock_issuing(["mc-1", "mc-2"], "a-1")
+            assert found == {"mc-1": facts.job("open", status=JobStatus.AWAITING_CSR)}
+            assert work.jobs.lock_issuing(["mc-2"], "a-1") == {}
+
+    def test_the_newest_issuing_job_of_each_key_holder_is_found_whatever_became_of_it(self, busy: OpenWork) -> None:
+        put(
+            busy,
+            facts.job("over", status=JobStatus.COMPLETED, created_at=AT - HOUR),
+            facts.job("failed", status=JobStatus.FAILED),
+            facts.job("another's", agent_id="a-2", status=JobStatus.CANCELLED, created_at=AT - HOUR),
+            facts.job("elsewhere", certificate_id="mc-2"),
+            facts.job("not asked for", certificate_id="mc-3"),
+            facts.deployment_job("deployment", created_at=AT + HOUR),
+        )
+        with busy() as work:
+            found = work.jobs.newest_issuing(["mc-1", "mc-2", "mc-4"])
+            assert {identity: {job.id for job in jobs} for identity, jobs in found.items()} == {
+                "mc-1": {"failed", "another's"},
+                "mc-2": {"elsewhere"},
+            }
 
 
 class TestSweeps:

@@ -21,7 +21,17 @@ from certctl_core.pki import ca, csr, keys
 from certctl_core.pki.keys import KeyKind
 from certctl_core.ports.issuer import Issued, IssueRequest, Ordered
 from certctl_core.ports.store import Work
-from certctl_core.usecases import agents, catalog, certificates, deployment, issuance, jobs, renewal, revocation
+from certctl_core.usecases import (
+    agents,
+    catalog,
+    certificates,
+    deployment,
+    issuance,
+    jobs,
+    recording,
+    renewal,
+    revocation,
+)
 from tests.core.usecases.world import ADMIN, World, as_agent
 
 
@@ -517,7 +527,7 @@ def test_an_order_that_the_ca_never_fills_ends(world: World) -> None:
     world.ca.answer = lambda _request: Ordered("order-7")
     world.issued(certificate, agent)
 
-    world.clock.advance(issuance.ORDER_PATIENCE + timedelta(minutes=1))
+    world.clock.advance(recording.ORDER_PATIENCE + timedelta(minutes=1))
     issuance.process_due(world.ports)
 
     (job,) = world.jobs()
