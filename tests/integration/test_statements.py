@@ -12,8 +12,11 @@ from psycopg_pool import ConnectionPool
 
 from certctl_adapters.postgres.work import PostgresWork
 from certctl_adapters.secretbox import PassphraseBox
-from certctl_core.models.access import SYSTEM, Role
-from certctl_core.usecases import access
+from certctl_core.ids import AgentId, CertificateId
+from certctl_core.models.access import SYSTEM, Principal, Role
+from certctl_core.pki import csr
+from certctl_core.usecases import access, issuance
+from certctl_core.usecases.issuance import SubmitCsr, Submitted
 from certctl_web.options import Options
 from tests.stand_ins import MovableClock
 from tests.web.api import GIVEN, Api, Reply, csr_pem, make_api, make_ports
@@ -78,13 +81,38 @@ def test_the_calls_of_an_agent_cost_little(api: Api) -> None:
     assert cost("renewal", lambda: api.made("/api/v1/certificates/mc-site/renew", {})) <= 9
     assert cost("a poll that finds a CSR to make", poll) <= 5
     sent = {"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-site"}
-    assert cost("a CSR, signed", lambda: api.post(f"{path}/csr", sent, by=agent.key)) <= 36
+    assert cost("a CSR, signed", lambda: api.post(f"{path}/csr", sent, by=agent.key)) <= 22
     assert cost("a poll that finds a deployment", poll) <= 8
     assert cost("the certificate", lambda: api.get(f"{path}/certificates/mc-site", by=agent.key)) <= 4
     (job,) = api.get("/api/v1/jobs?type=Deployment").json["data"]
     report = f"{path}/jobs/{job['id']}/status"
     assert cost("Running", lambda: api.post(report, {"status": "Running"}, by=agent.key)) <= 7
     assert cost("Completed", lambda: api.post(report, {"status": "Completed"}, by=agent.key)) <= 12
+
+
+def test_a_batch_of_csrs_costs_as_many_statements_as_one(api: Api) -> None:
+    agent = api.agent()
+    target = api.target(agent)
+    me = Principal(agent.id, Role.AGENT, AgentId(agent.id))
+    for number in range(21):
+        api.certificate(target, id=f"mc-{number}", name=f"site-{number}", common_name=f"site-{number}.example.com")
+        api.made(f"/api/v1/certificates/mc-{number}/renew", {})
+
+    def submit(numbers: range) -> None:
+        asked = [
+            SubmitCsr(
+                agent_id=AgentId(agent.id),
+                certificate_id=CertificateId(f"mc-{number}"),
+                csr=csr.read(csr_pem(f"site-{number}.example.com", [])),
+            )
+            for number in numbers
+        ]
+        outcomes = issuance.submit_csrs(api.ports, me, AgentId(agent.id), asked)
+        assert all(isinstance(outcome, Submitted) and outcome.version for outcome in outcomes)
+
+    api.get("/.well-known/pki/crl/iss-local", by=None)  # the CA is made by whoever comes first
+    one = cost("one CSR", lambda: submit(range(1)))
+    assert cost("twenty CSRs", lambda: submit(range(1, 21))) == one <= 21
 
 
 def test_work_without_secrets_opens_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
