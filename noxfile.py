@@ -39,9 +39,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything but interop and e2e, with coverage. Arguments go to pytest."""
+    """Everything but interop, e2e and api, with coverage. Arguments go to pytest."""
     install(session, "test")
-    elsewhere = ("--ignore=tests/interop", "--ignore=tests/e2e")
+    elsewhere = ("--ignore=tests/interop", "--ignore=tests/e2e", "--ignore=tests/api")
     session.run("pytest", "--cov", "--cov-report=term", *elsewhere, *session.posargs)
 
 
@@ -57,6 +57,13 @@ def e2e(session: nox.Session) -> None:
     """Server, worker and agent as processes, and a real browser."""
     install(session, "e2e")
     session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def api(session: nox.Session) -> None:
+    """A running server against its own description, as each role."""
+    install(session, "api")
+    session.run("pytest", "tests/api", *session.posargs)
 
 
 @nox.session

@@ -14,6 +14,7 @@ from certctl_core.errors import Invalid
 
 Json = Any
 _JSON: Final = "application/json"
+_NOTHING: Final[tuple[Mapping[str, Json], ...]] = ({"type": "null"}, {"const": ""}, {})
 _REFERENCE: Final = "#/components/schemas/"
 
 
@@ -91,7 +92,11 @@ def _tool(method: str, path: str, operation: Mapping[str, Json], schemas: Mappin
             for name, schema in body.get("properties", {}).items()
             if not schema.get("deprecated")
         },
-        **{_argument(one): _inlined(one["schema"], schemas) for one in parameters if one["in"] == "query"},
+        **{
+            _argument(one): _without_null(_inlined(one["schema"], schemas))
+            for one in parameters
+            if one["in"] == "query"
+        },
     }
     needed = [_argument(one) for one in parameters if one["in"] == "query" and one.get("required")]
     needed += [name for name in body.get("required", []) if name in properties]
@@ -115,12 +120,13 @@ def _argument(parameter: Mapping[str, Json]) -> str:
 
 
 def _without_null(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """The schema without null and the empty text, which are other words for leaving an argument out."""
+    """The schema without null, the empty text and anything at all, which are other words for leaving an argument
+    out."""
     plain = dict(schema)
     if isinstance(plain.get("type"), list):
         (plain["type"],) = (kind for kind in plain["type"] if kind != "null")
     if "anyOf" in plain:
-        parts = [_without_null(one) for one in plain.pop("anyOf") if one not in ({"type": "null"}, {"const": ""})]
+        parts = [_without_null(one) for one in plain.pop("anyOf") if one not in _NOTHING]
         plain = parts[0] | plain if len(parts) == 1 else plain | {"anyOf": parts}
     return plain
 

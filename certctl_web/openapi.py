@@ -12,6 +12,7 @@ import attrs
 from attrs import define, field
 
 from certctl_web import problems
+from certctl_web.media.bounds import Fallback
 from certctl_web.media.reading import Accepts, fields_of
 from certctl_web.operation import JSON, Row
 
@@ -83,7 +84,9 @@ class Schemas:
     def _bounded(self, inner: Any, *notes: Any) -> dict[str, Any]:
         schema = self.of(inner)
         for note in notes:
-            if hasattr(note, "schema"):
+            if isinstance(note, Fallback):
+                schema = note.schema()
+            elif hasattr(note, "schema"):
                 schema |= note.schema()
         return schema
 

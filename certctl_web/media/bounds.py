@@ -77,7 +77,8 @@ class Fallback(Described):
         return number if self.least <= number <= self.most else self.default
 
     def schema(self) -> dict[str, Any]:
-        return {"description": f"{self.least} to {self.most}; whatever else is given counts as {self.default}."}
+        whole = {"type": "integer"}
+        return {"anyOf": [whole, {}], "description": f"{self.least} to {self.most}; else it is {self.default}."}
 
 
 PLAIN: Final = Matching(re.compile(r"[^\x00-\x1f\x7f-\x9f]*"), "without control characters")
