@@ -190,6 +190,10 @@ def _is_not_retired(fact: Agent | ConfiguredTarget) -> bool:
     return fact.retired_at is None
 
 
+def _is_own(version: CertificateVersion) -> bool:
+    return not version.is_foreign
+
+
 def _is_open_issuing(job: Job) -> bool:
     return job.type in ISSUING and job.status in OPEN_JOB
 
@@ -333,7 +337,7 @@ VERSIONS: Final = Kind(
     columns={"certificate": "certificate_der", "csr": "csr_der"},
     uniques=(
         Unique("certificate_versions_generation_key", ("certificate_id", "generation")),
-        Unique("certificate_versions_serial_key", ("issuer_id", "serial_number")),
+        Unique("certificate_versions_serial_key", ("issuer_id", "serial_number"), _is_own),
         Unique("certificate_versions_fingerprint_key", ("fingerprint_sha256",)),
     ),
     references=(

@@ -135,8 +135,14 @@ class MemoryVersions(Versions):
             newest.setdefault(version.agent_id, version)
         return list(newest.values())
 
-    def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]:
-        return [version for version in self._newest_first(certificate_id) if version.not_after > now]
+    def unexpired(
+        self, certificate_ids: Iterable[CertificateId], now: datetime
+    ) -> Mapping[CertificateId, Sequence[CertificateVersion]]:
+        found = {
+            identity: [version for version in self._newest_first(identity) if version.not_after > now]
+            for identity in certificate_ids
+        }
+        return {identity: versions for identity, versions in found.items() if versions}
 
     def owners_of(self, fingerprints: Iterable[str]) -> Mapping[str, CertificateId]:
         wanted = set(fingerprints)
@@ -145,8 +151,12 @@ class MemoryVersions(Versions):
 
     def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
         wanted = (issuer_id, serial_number)
-        found = self._table.select(lambda v: (v.issuer_id, v.serial_number) == wanted, by("id"))
+        found = self._table.select(lambda v: (v.issuer_id, v.serial_number) == wanted and not v.is_foreign, by("id"))
         return found[0] if found else None
+
+    def owners_of_serials(self, issuer_id: IssuerId, serial_numbers: Iterable[str]) -> Mapping[str, CertificateId]:
+        found = ((serial, self.with_serial(issuer_id, serial)) for serial in serial_numbers)
+        return {serial: version.certificate_id for serial, version in found if version is not None}
 
     def validities(self, certificate_ids: Iterable[str]) -> Mapping[CertificateId, tuple[datetime, datetime]]:
         newest = (self.latest(CertificateId(identity)) for identity in dict.fromkeys(certificate_ids))
@@ -184,13 +194,18 @@ class MemoryRevocations(Revocations):
         self._table.add(revocation)
         self._transaction.set(_REVOCATION_COUNTS, revocation.issuer_id, self.count(revocation.issuer_id) + 1)
 
+    def add_many(self, revocations: Sequence[Revocation]) -> None:
+        for revocation in revocations:
+            self.add(revocation)
+
     def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None:
         wanted = (issuer_id, serial_number)
         found = self._table.select(lambda r: (r.issuer_id, r.serial_number) == wanted, by("id"))
         return found[0] if found else None
 
-    def of(self, certificate_id: CertificateId) -> Sequence[Revocation]:
-        return self._table.select(lambda r: r.certificate_id == certificate_id, by("revoked_at", "id"))
+    def of(self, certificate_ids: Iterable[CertificateId]) -> Sequence[Revocation]:
+        wanted = set(certificate_ids)
+        return self._table.select(lambda r: r.certificate_id in wanted, by("revoked_at", "id"))
 
     def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:
         return iter(self._table.select(lambda r: r.issuer_id == issuer_id and r.not_after > now, by("serial_number")))

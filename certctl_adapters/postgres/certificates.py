@@ -218,15 +218,22 @@ class PostgresVersions(Versions):
             newest.setdefault(version.certificate_id, []).append(version)
         return newest
 
-    def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]:
-        return self._table.select(
+    def unexpired(
+        self, certificate_ids: Iterable[CertificateId], now: datetime
+    ) -> Mapping[CertificateId, Sequence[CertificateVersion]]:
+        found = self._table.select(
             """
-            SELECT {columns} FROM {table} AS t WHERE t.certificate_id = %(certificate)s AND t.not_after > %(now)s
-            ORDER BY t.generation DESC
+            SELECT {columns} FROM {table} AS t
+            WHERE t.certificate_id = ANY(%(certificates)s) AND t.not_after > %(now)s
+            ORDER BY t.certificate_id, t.generation DESC
             """,
-            certificate=certificate_id,
+            certificates=list(certificate_ids),
             now=now,
         )
+        unexpired: dict[CertificateId, list[CertificateVersion]] = {}
+        for version in found:
+            unexpired.setdefault(version.certificate_id, []).append(version)
+        return unexpired
 
     def owners_of(self, fingerprints: Iterable[str]) -> Mapping[str, CertificateId]:
         rows = self._transaction.rows(
@@ -237,10 +244,23 @@ class PostgresVersions(Versions):
 
     def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
         return self._table.one(
-            "SELECT {columns} FROM {table} AS t WHERE t.issuer_id = %(issuer)s AND t.serial_number = %(serial)s",
+            """
+            SELECT {columns} FROM {table} AS t
+            WHERE t.issuer_id = %(issuer)s AND t.serial_number = %(serial)s AND NOT t.is_foreign
+            """,
             issuer=issuer_id,
             serial=serial_number,
         )
+
+    def owners_of_serials(self, issuer_id: IssuerId, serial_numbers: Iterable[str]) -> Mapping[str, CertificateId]:
+        rows = self._transaction.rows(
+            b"""
+            SELECT serial_number, certificate_id FROM certificate_versions
+            WHERE issuer_id = %s AND serial_number = ANY(%s) AND NOT is_foreign
+            """,
+            [issuer_id, list(serial_numbers)],
+        )
+        return {serial: CertificateId(certificate_id) for serial, certificate_id in rows}
 
     def validities(self, certificate_ids: Iterable[str]) -> Mapping[CertificateId, tuple[datetime, datetime]]:
         rows = self._transaction.rows(

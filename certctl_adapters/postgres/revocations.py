@@ -32,6 +32,19 @@ class PostgresRevocations(Revocations):
             [revocation.issuer_id],
         )
 
+    def add_many(self, revocations: Sequence[Revocation]) -> None:
+        if not revocations:
+            return
+        self._table.add_many(revocations)
+        self._transaction.change(
+            b"""
+            INSERT INTO revocation_counts AS r (issuer_id, revocations)
+            SELECT issuer, count(*) FROM unnest(%s::text[]) AS issuer GROUP BY issuer ORDER BY issuer
+            ON CONFLICT (issuer_id) DO UPDATE SET revocations = r.revocations + excluded.revocations
+            """,
+            [[revocation.issuer_id for revocation in revocations]],
+        )
+
     def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None:
         return self._table.one(
             "SELECT {columns} FROM {table} AS t WHERE t.issuer_id = %(issuer)s AND t.serial_number = %(serial)s",
@@ -39,10 +52,10 @@ class PostgresRevocations(Revocations):
             serial=serial_number,
         )
 
-    def of(self, certificate_id: CertificateId) -> Sequence[Revocation]:
+    def of(self, certificate_ids: Iterable[CertificateId]) -> Sequence[Revocation]:
         return self._table.select(
-            "SELECT {columns} FROM {table} AS t WHERE t.certificate_id = %(id)s ORDER BY t.revoked_at, t.id",
-            id=certificate_id,
+            "SELECT {columns} FROM {table} AS t WHERE t.certificate_id = ANY(%(ids)s) ORDER BY t.revoked_at, t.id",
+            ids=list(certificate_ids),
         )
 
     def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:

@@ -44,6 +44,7 @@ class CertificateSource(Enum):
     EST = "EST"
     SCEP = "SCEP"
     ACME = "ACME"
+    IMPORT = "Import"
 
 
 class RevocationReason(Enum):
@@ -151,7 +152,10 @@ class IssuanceAttempt:
 @frozen(kw_only=True)
 class CertificateVersion:
     """One issued certificate. Its identity is (issuer, serial number); serial numbers are lower-case hex without
-    leading zeros. `agent_id` names the host that holds the private key."""
+    leading zeros. `agent_id` names the host that holds the private key.
+
+    `is_foreign` tells an imported certificate that another CA than that of `issuer_id` issued: `issuer_id` can neither
+    revoke nor answer for it, and its serial number is none of that CA's."""
 
     id: VersionId
     certificate_id: CertificateId
@@ -169,6 +173,7 @@ class CertificateVersion:
     csr: x509.CertificateSigningRequest | None = None
     key_algorithm: str = ""
     key_size: int = 0
+    is_foreign: bool = False
     created_at: datetime
 
 

@@ -203,14 +203,22 @@ class Versions(Protocol):
         """As `latest_per_holder` for each certificate that has any."""
 
     @abstractmethod
-    def unexpired(self, certificate_id: CertificateId, now: datetime) -> Sequence[CertificateVersion]: ...
+    def unexpired(
+        self, certificate_ids: Iterable[CertificateId], now: datetime
+    ) -> Mapping[CertificateId, Sequence[CertificateVersion]]:
+        """Those that end after `now`, newest first, of each certificate that has any."""
 
     @abstractmethod
     def owners_of(self, fingerprints: Iterable[str]) -> Mapping[str, CertificateId]:
         """Which certificates have versions with these fingerprints, in one statement; unknown ones are left out."""
 
     @abstractmethod
-    def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None: ...
+    def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
+        """What the issuer's own CA issued under this number; never a foreign certificate."""
+
+    @abstractmethod
+    def owners_of_serials(self, issuer_id: IssuerId, serial_numbers: Iterable[str]) -> Mapping[str, CertificateId]:
+        """Which certificates have what the issuer's own CA issued under these numbers, in one statement."""
 
     @abstractmethod
     def validities(self, certificate_ids: Iterable[str]) -> Mapping[CertificateId, tuple[datetime, datetime]]:
@@ -237,10 +245,15 @@ class Revocations(Protocol):
         """Raises `Duplicate` when the serial number is revoked already. Raises the issuer's revocation count."""
 
     @abstractmethod
+    def add_many(self, revocations: Sequence[Revocation]) -> None:
+        """As `add` for each, sent together; all of them or none."""
+
+    @abstractmethod
     def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None: ...
 
     @abstractmethod
-    def of(self, certificate_id: CertificateId) -> Sequence[Revocation]: ...
+    def of(self, certificate_ids: Iterable[CertificateId]) -> Sequence[Revocation]:
+        """Of all of these certificates, oldest first, in one statement."""
 
     @abstractmethod
     def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:

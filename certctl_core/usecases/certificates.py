@@ -210,7 +210,7 @@ def surroundings(ports: Ports, certificate: ManagedCertificate) -> Surroundings:
             owner=work.owners.find(certificate.owner_id),
             team=work.teams.find(certificate.team_id),
             newest={version.agent_id: version for version in work.versions.latest_per_holder(certificate.id)},
-            revoked={revocation.serial_number: revocation for revocation in work.revocations.of(certificate.id)},
+            revoked={revocation.serial_number: revocation for revocation in work.revocations.of([certificate.id])},
             agents=work.agents.many({target.agent_id for target in targets.values()}),
         )
 

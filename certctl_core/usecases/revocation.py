@@ -4,14 +4,16 @@ Revoking never waits for a CRL to be made: it writes rows. A stored CRL made at 
 issuer's present one is out of date and is made again when it is next asked for.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from certctl_core.errors import Conflict, NotConfigured
-from certctl_core.ids import IssuerId, RevocationId, mint
+from certctl_core.errors import CertctlError, Conflict, IllegalTransition, NotConfigured
+from certctl_core.ids import CertificateId, IssuerId, RevocationId, mint
 from certctl_core.lifecycle import certificate as life
+from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CertificateEvent
 from certctl_core.models.access import Actor, Principal
 from certctl_core.models.certificates import (
@@ -20,12 +22,12 @@ from certctl_core.models.certificates import (
     Revocation,
     RevocationReason,
 )
+from certctl_core.models.records import AuditEvent
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion, RevokedEntry
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import AnswersOcsp, SignsCrls
 from certctl_core.ports.store import StoredCrl, Work
-from certctl_core.usecases import audit
-from certctl_core.usecases.certificates import cancel_open_jobs
+from certctl_core.usecases import audit, scope
 
 CRL_LIFE: Final = timedelta(hours=24)
 CRL_REFRESH: Final = timedelta(hours=12)
@@ -37,54 +39,127 @@ BACKDATE: Final = timedelta(minutes=5)
 """How far thisUpdate lies in the past, for relying parties and replicas whose clocks are wrong by minutes."""
 
 
+@frozen
+class Revoked:
+    """What became of a certificate that was to be revoked, or why it was not."""
+
+    certificate: ManagedCertificate
+    problem: CertctlError | None = None
+
+
 def revoke(ports: Ports, caller: Principal, certificate_id: str, reason: RevocationReason) -> ManagedCertificate:
-    """Revoke every version that has not expired. Raises `IllegalTransition` when revoked or archived already, and
-    `Conflict` when nothing was ever issued."""
+    """Revoke every version that has not expired. Raises `NotFound` for what the caller cannot see, `IllegalTransition`
+    when revoked or archived already, and `Conflict` when nothing was ever issued, or only by a foreign CA."""
     now = ports.clock.now()
     with ports.work() as work:
-        certificate = work.certificates.lock(certificate_id)
-        revoked = life.step(certificate, CertificateEvent.REVOKE, now)
-        versions = work.versions.unexpired(certificate.id, now)
-        if not versions and work.versions.latest(certificate.id) is None:
-            raise Conflict(
-                f"cannot revoke {certificate.id}: nothing has been issued", hint="Archive it if it is not needed."
-            )
-        for version in versions:
-            enter(work, caller, version, reason, now)
-        cancel_open_jobs(work, certificate.id, now, f"certificate {certificate.id} was revoked")
-        revoked = work.certificates.save(
-            evolve(revoked, revoked_at=now, revocation_reason=reason, renew_at=None, next_alert_at=None)
+        held = scope.lock(work, caller, certificate_id)
+        (revoked,) = revoke_many(work, caller, (held,), reason, now)
+        if revoked.problem is not None:
+            raise revoked.problem
+    return revoked.certificate
+
+
+def revoke_many(
+    work: Work, actor: Actor, certificates: Sequence[ManagedCertificate], reason: RevocationReason, now: datetime
+) -> tuple[Revoked, ...]:
+    """As `revoke`, for many, in the open transaction: a constant number of statements, and an outcome for each in the
+    order given. What cannot be revoked is not touched and keeps no other from it. The caller holds the certificates
+    (`work.certificates.lock_many`) and has seen to it that they may be seen."""
+    ids = [certificate.id for certificate in certificates]
+    unexpired = work.versions.unexpired(ids, now)
+    ever_issued = work.versions.validities(ids)
+    judged = [
+        _judged(certificate, unexpired.get(certificate.id, ()), certificate.id in ever_issued, reason, now)
+        for certificate in certificates
+    ]
+    revoked = [one.certificate for one in judged if one.problem is None]
+    versions = {certificate.id: unexpired.get(certificate.id, ()) for certificate in revoked}
+    _enter_all(work, actor, versions, reason, now)
+    jobs = work.jobs.open_of_many(versions)
+    work.jobs.save_many(
+        [
+            job_life.cancel(job, now, f"certificate {certificate_id} was revoked")
+            for certificate_id, of_it in jobs.items()
+            for job in of_it
+        ]
+    )
+    written = {certificate.id: certificate for certificate in work.certificates.save_many(revoked)}
+    work.audit.add(*(_event(actor, certificate, versions[certificate.id], now) for certificate in revoked))
+    return tuple(one if one.problem else Revoked(written[one.certificate.id]) for one in judged)
+
+
+def _judged(
+    certificate: ManagedCertificate,
+    unexpired: Sequence[CertificateVersion],
+    was_issued: bool,
+    reason: RevocationReason,
+    now: datetime,
+) -> Revoked:
+    try:
+        step = life.step(certificate, CertificateEvent.REVOKE, now)
+    except IllegalTransition as problem:
+        return Revoked(certificate, problem)
+    if not was_issued:
+        nothing = f"cannot revoke {certificate.id}: nothing has been issued"
+        return Revoked(certificate, Conflict(nothing, hint="Archive it if it is not needed."))
+    if unexpired and all(version.is_foreign for version in unexpired):
+        authority = unexpired[0].certificate.issuer.rfc4514_string()
+        foreign = (
+            f"cannot revoke {certificate.id}: it was issued by {authority!r}, and not with {certificate.issuer_id}"
         )
-        audit.record(
-            work,
-            caller,
-            now,
-            "certificate_revoked",
-            "certificate",
-            certificate.id,
-            common_name=certificate.common_name,
-            serials=[version.serial_number for version in versions],
-            reason=reason.value,
-        )
-    return revoked
+        return Revoked(certificate, Conflict(foreign, hint="Have that CA revoke it, then archive it here."))
+    return Revoked(evolve(step, revoked_at=now, revocation_reason=reason, renew_at=None, next_alert_at=None))
+
+
+def _event(
+    actor: Actor, certificate: ManagedCertificate, versions: Sequence[CertificateVersion], now: datetime
+) -> AuditEvent:
+    foreign = [version.serial_number for version in versions if version.is_foreign]
+    more = {"foreign_serials": foreign} if foreign else {}
+    return audit.event(
+        actor,
+        now,
+        "certificate_revoked",
+        "certificate",
+        certificate.id,
+        common_name=certificate.common_name,
+        serials=[version.serial_number for version in versions if not version.is_foreign],
+        reason=certificate.revocation_reason.value if certificate.revocation_reason else "",
+        **more,
+    )
 
 
 def enter(work: Work, actor: Actor, version: CertificateVersion, reason: RevocationReason, now: datetime) -> None:
     """Write in the open transaction that a version is not to be believed; one that is revoked already stays as it
     is."""
-    if work.revocations.find(version.issuer_id, version.serial_number) is not None:
-        return
-    work.revocations.add(
-        Revocation(
-            id=RevocationId(mint("rev", now)),
-            certificate_id=version.certificate_id,
-            issuer_id=version.issuer_id,
-            serial_number=version.serial_number,
-            reason=reason,
-            revoked_by=actor.name,
-            revoked_at=now,
-            not_after=version.not_after,
-        )
+    _enter_all(work, actor, {version.certificate_id: (version,)}, reason, now)
+
+
+def _enter_all(
+    work: Work,
+    actor: Actor,
+    versions: Mapping[CertificateId, Sequence[CertificateVersion]],
+    reason: RevocationReason,
+    now: datetime,
+) -> None:
+    """Of each certificate these versions, but for those that are revoked already or that a foreign CA answers for."""
+    known = {(revocation.issuer_id, revocation.serial_number) for revocation in work.revocations.of(versions)}
+    work.revocations.add_many(
+        [
+            Revocation(
+                id=RevocationId(mint("rev", now)),
+                certificate_id=version.certificate_id,
+                issuer_id=version.issuer_id,
+                serial_number=version.serial_number,
+                reason=reason,
+                revoked_by=actor.name,
+                revoked_at=now,
+                not_after=version.not_after,
+            )
+            for of_it in versions.values()
+            for version in of_it
+            if not version.is_foreign and (version.issuer_id, version.serial_number) not in known
+        ]
     )
 
 
@@ -127,7 +202,8 @@ def _is_fresh(stored: StoredCrl, now: datetime) -> bool:
 
 
 def answer_ocsp(ports: Ports, issuer_id: str, question: OcspQuestion) -> bytes:
-    """A signed response (DER). Only serial numbers that we issued are good; one we did not is unknown."""
+    """A signed response (DER). Only serial numbers that this issuer's CA issued are good; any other is unknown, also
+    that of a foreign certificate which was imported under this issuer."""
     now = ports.clock.now()
     with ports.work() as work:
         configured = work.issuers.get(issuer_id)

@@ -179,8 +179,35 @@ class TestVersions:
             work.versions.add(facts.version("gone", generation=1, not_after=AT))
             work.versions.add(facts.version("here", generation=2, not_after=AT + SECOND))
             work.versions.add(facts.version("longer", generation=3, not_after=AT + DAY))
+            work.versions.add(facts.version("other", certificate_id="mc-2"))
         with issued() as work:
-            assert [v.id for v in work.versions.unexpired("mc-1", AT)] == ["longer", "here"]
+            found = work.versions.unexpired(["mc-1", "mc-2", "nobody"], AT)
+            assert {identity: [v.id for v in versions] for identity, versions in found.items()} == {
+                "mc-1": ["longer", "here"],
+                "mc-2": ["other"],
+            }
+            assert work.versions.unexpired([], AT) == {}
+            assert work.versions.unexpired(["mc-1", "mc-2"], AT + 90 * DAY) == {}
+
+    def test_a_foreign_certificate_takes_no_serial_number_from_the_issuer(self, issued: OpenWork) -> None:
+        own = facts.version("own", generation=1, serial_number="ab")
+        foreign = [
+            facts.version(f"foreign-{n}", generation=n, serial_number="ab", agent_id=None, is_foreign=True)
+            for n in (2, 3)
+        ]
+        with issued() as work:
+            work.versions.add_many(foreign)
+        with issued() as work:
+            assert work.versions.with_serial("iss-1", "ab") is None
+            assert work.versions.owners_of_serials("iss-1", ["ab"]) == {}
+            work.versions.add(own)
+        with issued() as work:
+            assert work.versions.with_serial("iss-1", "ab") == own
+            assert work.versions.owners_of_serials("iss-1", ["ab", "cd"]) == {"ab": "mc-1"}
+            assert work.versions.owners_of_serials("iss-2", ["ab"]) == {}
+        again = evolve(foreign[0], id="again", generation=9)
+        with pytest.raises(Duplicate), issued() as work:
+            work.versions.add(again)
 
     def test_versions_outlive_the_job_that_made_them(self, issued: OpenWork) -> None:
         with issued() as work:
@@ -319,16 +346,35 @@ class TestRevocations:
         with issued() as work:
             assert work.revocations.find(one.issuer_id, one.serial_number) == one
             assert work.revocations.find(one.issuer_id, "1") is None
-            assert work.revocations.of("mc-1") == [one]
-            assert work.revocations.of("mc-2") == []
+            assert work.revocations.of(["mc-1", "mc-2"]) == [one]
+            assert work.revocations.of(["mc-2"]) == work.revocations.of([]) == []
 
     def test_every_reason_can_be_written(self, issued: OpenWork) -> None:
         with issued() as work:
             for reason in RevocationReason:
                 work.revocations.add(facts.revocation(reason.value, reason=reason))
         with issued() as work:
-            assert {r.reason for r in work.revocations.of("mc-1")} == set(RevocationReason)
+            assert {r.reason for r in work.revocations.of(["mc-1"])} == set(RevocationReason)
             assert work.revocations.count("iss-1") == len(RevocationReason)
+
+    def test_several_are_revoked_together_and_counted_by_issuer(self, issued: OpenWork) -> None:
+        several = [
+            facts.revocation("rev-1", certificate_id="mc-2"),
+            facts.revocation("rev-2", revoked_at=AT + SECOND),
+            facts.revocation("rev-3", issuer_id="iss-2", revoked_at=AT + HOUR),
+        ]
+        with issued() as work:
+            work.issuers.add(facts.issuer("iss-2"))
+            work.revocations.add(facts.revocation("rev-0", revoked_at=AT - DAY))
+            work.revocations.add_many(several)
+            work.revocations.add_many([])
+        with issued() as work:
+            assert work.revocations.of(["mc-1", "mc-2"])[1:] == several
+            assert (work.revocations.count("iss-1"), work.revocations.count("iss-2")) == (3, 1)
+        with pytest.raises(Duplicate), issued() as work:
+            work.revocations.add_many([facts.revocation("rev-4"), facts.revocation("rev-5", serial_number="1" * 9)] * 2)
+        with issued() as work:
+            assert work.revocations.count("iss-1") == 3
 
     def test_a_serial_number_is_revoked_once(self, issued: OpenWork) -> None:
         with issued() as work:

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as x509_ocsp
 
 from certctl_core.errors import Conflict, IllegalTransition
-from certctl_core.models.certificates import CertificateStatus, RevocationReason
+from certctl_core.ids import VersionId
+from certctl_core.models.certificates import CertificateStatus, CertificateVersion, RevocationReason
 from certctl_core.models.jobs import JobStatus
 from certctl_core.pki import ca, ocsp
 from certctl_core.usecases import revocation
@@ -121,3 +122,85 @@ def test_a_client_whose_clock_is_slow_believes_a_fresh_crl_and_a_fresh_answer(wo
     slow = world.clock.now() - timedelta(minutes=4)
     assert x509.load_der_x509_crl(revocation.crl(world.ports, "iss-local").der).last_update_utc <= slow
     assert ask(world, version.certificate).this_update_utc <= slow
+
+
+def imported(world: World, like: CertificateVersion, **fields: object) -> CertificateVersion:
+    """The same certificate, as if another CA had issued it and it had been imported."""
+    foreign = evolve(
+        like,
+        id=VersionId("certver-foreign"),
+        generation=like.generation + 1,
+        agent_id=None,
+        job_id=None,
+        attempt_id=None,
+        fingerprint_sha256="f0" * 32,
+        is_foreign=True,
+        **fields,
+    )
+    with world.ports.work() as work:
+        work.versions.add(foreign)
+    return foreign
+
+
+def test_an_issuer_answers_only_for_what_its_own_ca_issued(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    version = world.issued(certificate, agent).version
+    assert version is not None
+    stranger = ca.sign_leaf(world.ca.authority, evolve(world.ca.requests[0].plan, serial_number="abc123"))
+
+    imported(world, version, serial_number="abc123")
+
+    assert ask(world, stranger).certificate_status is x509_ocsp.OCSPCertStatus.UNKNOWN
+    assert ask(world, version.certificate).certificate_status is x509_ocsp.OCSPCertStatus.GOOD
+
+
+def test_revoking_spares_the_serial_numbers_of_foreign_certificates(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    other, certificate = world.certificate(target, name="other"), world.certificate(target)
+    innocent, version = world.issued(other, agent).version, world.issued(certificate, agent).version
+    assert innocent is not None
+    assert version is not None
+    imported(world, version, serial_number=innocent.serial_number)
+
+    revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
+
+    assert serials_on(revocation.crl(world.ports, "iss-local").der) == {version.certificate.serial_number}
+    assert ask(world, innocent.certificate).certificate_status is x509_ocsp.OCSPCertStatus.GOOD
+
+
+def test_what_only_a_foreign_ca_issued_cannot_be_revoked_here(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    source, certificate = world.certificate(target, name="source"), world.certificate(target)
+    version = world.issued(source, agent).version
+    assert version is not None
+    imported(world, evolve(version, certificate_id=certificate.id))
+    with pytest.raises(Conflict, match=r"Test CA.*Have that CA revoke it"):
+        revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
+    assert world.now_is(certificate).status is CertificateStatus.PENDING
+
+
+def test_of_many_those_that_cannot_be_revoked_keep_no_other_from_it(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    issued, revoked, blank = (world.certificate(target, name=name) for name in ("issued", "revoked", "blank"))
+    for certificate in (issued, revoked):
+        world.issued(certificate, agent)
+    revocation.revoke(world.ports, ADMIN, revoked.id, RevocationReason.KEY_COMPROMISE)
+
+    with world.ports.work() as work:
+        held = work.certificates.lock_many([issued.id, revoked.id, blank.id])
+        outcomes = revocation.revoke_many(
+            work, ADMIN, [held[c.id] for c in (revoked, issued, blank)], RevocationReason.SUPERSEDED, world.clock.now()
+        )
+
+    assert [one.certificate.id for one in outcomes] == [revoked.id, issued.id, blank.id]
+    assert [type(one.problem) for one in outcomes] == [IllegalTransition, type(None), Conflict]
+    assert outcomes[1].certificate == world.now_is(issued)
+    assert world.now_is(issued).revocation_reason is RevocationReason.SUPERSEDED
+    assert world.now_is(revoked).revocation_reason is RevocationReason.KEY_COMPROMISE
+    assert world.now_is(blank).status is CertificateStatus.PENDING
+    assert len(serials_on(revocation.crl(world.ports, "iss-local").der)) == 2
+    assert world.actions().count("certificate_revoked") == 2
