@@ -12,7 +12,8 @@ whoever stores complete subtrees answers every question with few reads, and whoe
 tree (`Edge`) can let it grow and tell its root without anything else.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -132,6 +133,49 @@ def consistency_path(first: int, second: int) -> tuple[Range, ...]:
     if not is_whole:
         path.append((start, end))
     return tuple(reversed(path))
+
+
+def beside(leaves: Sequence[int], size: int) -> tuple[Subtree, ...]:
+    """What must be known beside some leaves, given in order, to compute the root: the complete subtrees that have none
+    of them, the leftmost first. Together they are the inclusion proofs of all of them, each hash once."""
+    found: list[Subtree] = []
+
+    def walk(start: int, end: int, low: int, high: int) -> None:
+        if low == high:
+            found.extend(cover((start, end)))
+        elif end - start > 1:
+            middle = start + _split(end - start)
+            cut = bisect_left(leaves, middle, low, high)
+            walk(start, middle, low, cut)
+            walk(middle, end, cut, high)
+
+    walk(0, size, 0, len(leaves))
+    return tuple(found)
+
+
+def root_above(leaves: Mapping[int, bytes], size: int, hashes: Iterable[bytes]) -> bytes:
+    """The root of a tree of `size` leaves, some of which have these hashes; `hashes` are those of the subtrees that
+    `beside` names. Raises ValueError for leaves that such a tree has not, and for too few or too many hashes."""
+    order, given = sorted(leaves), iter(hashes)
+    if order and not 0 <= order[0] <= order[-1] < size:
+        raise ValueError(f"a tree of {size} leaves has not all of the leaves {order[0]} to {order[-1]}")
+
+    def walk(start: int, end: int, low: int, high: int) -> bytes:
+        if low == high:
+            return fold([next(given) for _ in cover((start, end))])
+        if end - start == 1:
+            return leaves[start]
+        middle = start + _split(end - start)
+        cut = bisect_left(order, middle, low, high)
+        return node_hash(walk(start, middle, low, cut), walk(middle, end, cut, high))
+
+    try:
+        root = walk(0, size, 0, len(order)) if size else EMPTY
+    except StopIteration:
+        raise ValueError("the proof has too few hashes") from None
+    if next(given, None) is not None:
+        raise ValueError("the proof has too many hashes")
+    return root
 
 
 def proves_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:

@@ -147,13 +147,14 @@ def _edge(work: Work) -> Edge:
     last = work.seals.latest()
     if last is None:
         return Edge()
-    edge = Edge(last.tree_size, _hashes(work, merkle.cover((0, last.tree_size))))
+    edge = Edge(last.tree_size, hashes(work, merkle.cover((0, last.tree_size))))
     if edge.root() != last.root_hash:
         raise _tampered(f"the tree of {last.tree_size} leaves has not the root that was signed")
     return edge
 
 
-def _hashes(work: Work, subtrees: Sequence[Subtree]) -> list[bytes]:
+def hashes(work: Work, subtrees: Sequence[Subtree]) -> list[bytes]:
+    """The stored hashes of complete subtrees, in one statement. Raises `Conflict` when one is not there."""
     known = work.seals.hashes(subtrees)
     if missing := [subtree for subtree in subtrees if subtree not in known]:
         raise _tampered("leaves {} to {} are not all there".format(*missing[0].leaves))
@@ -221,5 +222,5 @@ def compare(ports: Ports, caller: Actor, first: int, second: int | None = None) 
 def _roots(work: Work, ranges: Iterable[Range]) -> tuple[bytes, ...]:
     """The root of each range, from the stored subtrees, in one statement."""
     covers = [merkle.cover(one) for one in ranges]
-    hashes = iter(_hashes(work, [subtree for cover in covers for subtree in cover]))
-    return tuple(merkle.fold([next(hashes) for _ in cover]) for cover in covers)
+    found = iter(hashes(work, [subtree for cover in covers for subtree in cover]))
+    return tuple(merkle.fold([next(found) for _ in cover]) for cover in covers)

@@ -220,6 +220,35 @@ def test_a_tree_does_not_shrink(first: int, second: int) -> None:
         merkle.consistency_path(first, second)
 
 
+@given(sizes, st.data())
+def test_some_leaves_and_what_is_beside_them_give_the_root(size: int, data: st.DataObject) -> None:
+    entries = entries_of(size)
+    chosen = data.draw(st.sets(st.integers(0, size - 1)))
+    leaves = {index: merkle.leaf_hash(entries[index]) for index in chosen}
+    needed = merkle.beside(sorted(chosen), size)
+    proof = [mth(entries[slice(*subtree.leaves)]) for subtree in needed]
+    assert merkle.root_above(leaves, size, proof) == mth(entries)
+    assert not chosen & {index for subtree in needed for index in range(*subtree.leaves)}
+    other = merkle.leaf_hash(b"another entry")
+    for index in chosen:
+        assert merkle.root_above(leaves | {index: other}, size, proof) != mth(entries)
+    for place in range(len(proof)):
+        with pytest.raises(ValueError, match="too few"):
+            merkle.root_above(leaves, size, proof[:place] + proof[place + 1 :])
+    with pytest.raises(ValueError, match="too many"):
+        merkle.root_above(leaves, size, [*proof, other])
+    for outside in (-1, size):
+        with pytest.raises(ValueError, match="has not"):
+            merkle.root_above(leaves | {outside: other}, size, proof)
+
+
+def test_a_run_of_leaves_needs_no_more_than_its_ends_do() -> None:
+    assert len(merkle.beside(range(5_000, 5_500), 1_000_000)) <= 40
+    assert merkle.beside(range(64), 64) == ()
+    assert merkle.beside([], 6) == (Subtree(2, 0), Subtree(1, 2))
+    assert merkle.root_above({}, 0, []) == merkle.EMPTY
+
+
 @given(st.integers(1, 1 << 40), st.data())
 def test_proofs_are_short_whatever_the_size(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
