@@ -164,6 +164,8 @@ class _Judge:
     def _in_part(self, event: Event, index: int, leaf: bytes) -> None:
         if self.last is None or index >= self.last.tree_size:
             raise _Unfit(f"event {event.id} says that it is leaf {index}, which is under no checkpoint")
+        if index in self.run:
+            raise _Unfit(f"event {event.id} says that it is leaf {index}, which was there before")
         if (event.timestamp, event.id) <= self.before:
             raise _Unfit(f"event {event.id} is out of order")
         self.before = event.timestamp, event.id
@@ -201,7 +203,7 @@ class _Judge:
         except ValueError as error:
             raise _Unfit(str(error)) from None
         if root != self.last.root_hash:
-            raise _Unfit(f"one of the {len(self.run)} events since the proof before is not what was sealed")
+            raise _Unfit(f"of the {len(self.run)} events since the proof before one was changed, added or removed")
         self.sealed += len(self.run)
         self.run.clear()
 

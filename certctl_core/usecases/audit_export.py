@@ -1,10 +1,10 @@
 """The audit trail, whole or a part of it, to be taken away.
 
-However long it is, it is read a few hundred events at a time, each time in a transaction of its own: who receives it may
-be slow, and no transaction waits for a network. Nothing is missed for that. Events never change, and a leaf keeps its
-place; so a whole export reads the tree from its first leaf to its last, and then what is not in it. Which that is it
-learns before it reads the last leaves: an event that is not among them was waiting then, so it was written from the
-lowest number on that was.
+However long it is, it is read a few hundred events at a time, each time in a transaction of its own: who receives it
+may be slow, and no transaction waits for a network. Nothing is missed for that. Events never change, and a leaf keeps
+its place; so a whole export reads the tree from its first leaf to its last, and then what is not in it. Before it reads
+the last leaves it looks at what waits: an event that is not among them waited then, so its number is not lower than the
+lowest that did.
 """
 
 from collections.abc import Iterator, Sequence
