@@ -1,6 +1,6 @@
 """From a request to a row of the table and back: the only Falcon resource of the API."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import falcon
@@ -89,8 +89,31 @@ def _answer(resp: falcon.Response, row: Row, given: Any) -> None:
         resp.set_header(name, value)
     if resp.status_code in (204, 304):
         return
-    resp.content_type = row.media_type
-    resp.data = answer.raw if answer.raw is not None else writing.write_json(answer.content)
+    resp.content_type = answer.media_type or row.media_type
+    if answer.stream is not None:
+        resp.stream = _Begun(answer.stream)
+    else:
+        resp.data = answer.raw if answer.raw is not None else writing.write_json(answer.content)
+
+
+class _Begun:
+    """A stream whose first part has been read, so that what fails at once is answered as the error it is."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._first: bytes | None = next(parts, b"")
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        first, self._first = self._first, None
+        return next(self._parts) if first is None else first
+
+    def close(self) -> None:
+        """Called by the server in the end, however it comes (PEP 3333)."""
+        if isinstance(self._parts, Generator):
+            self._parts.close()
 
 
 def row_of(resource: object, method: str) -> Row | None:

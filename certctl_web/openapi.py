@@ -260,7 +260,8 @@ def _responses(row: Row, schemas: Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {str(status): {"description": words} for status, words in said.items()}
     if row.status != 204:
         schema = {} if row.answer is None else schemas.of(row.answer)
-        responses[str(row.status)]["content"] = {row.media_type: {"schema": schema} if schema else {}}
+        content = {"schema": schema} if schema else {}
+        responses[str(row.status)]["content"] = dict.fromkeys((row.media_type, *row.media_types), content)
     kinds: dict[int, list[str]] = {}
     for kind in row.all_errors:
         kinds.setdefault(problems.status_of(kind), []).append(_first_sentence(kind))

@@ -6,7 +6,7 @@ none.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
 from typing import Any, Final, Generic, TypeVar
 
@@ -52,10 +52,14 @@ class Call(Generic[Q]):
 
 @frozen(kw_only=True)
 class Answer(Generic[A]):
-    """An answer that differs from what its row says: another status, more headers, or bytes that are not JSON."""
+    """An answer that differs from what its row says: another status, more headers, or bytes that are not JSON. A
+    `stream` is sent as it is read, and closed when nobody wants more of it; what its first part raises is answered like
+    any error, later ones cut the answer off."""
 
     content: A | None = None
     raw: bytes | None = None
+    stream: Iterator[bytes] | None = None
+    media_type: str | None = None
     status: int | None = None
     headers: Mapping[str, str] = field(factory=dict)
 
@@ -70,6 +74,7 @@ class Operation(Generic[Q, B, A]):
     needs no credentials. `own` names the path parameter that must be the calling agent's own id. `errors` are what it
     may raise beyond what follows from the row itself; `also` are further successful statuses and when they come.
     `instead` gives an answer of its own in place of the problem for an error, where the contract wants one.
+    `media_types` are what it may answer as beside `media_type`.
     `recorded=False` keeps successful calls out of the record of API calls: heartbeats and polls would drown it.
     """
 
@@ -90,6 +95,7 @@ class Operation(Generic[Q, B, A]):
     arguments: Mapping[str, str] = field(factory=dict)
     instead: Callable[[CertctlError], Answer[A] | None] | None = None
     media_type: str = JSON
+    media_types: tuple[str, ...] = ()
     accepts: str = JSON
     recorded: bool = True
 

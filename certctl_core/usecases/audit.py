@@ -9,6 +9,7 @@ from certctl_core.models.access import Actor
 from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
 from certctl_core.ports.store import ApiCall, Page, Query, Where, Work
+from certctl_core.usecases import scope
 
 
 def record(
@@ -33,17 +34,29 @@ def event(actor: Actor, at: datetime, action: str, resource_type: str, resource_
     )
 
 
-def get(ports: Ports, event_id: str) -> AuditEvent:
+def get(ports: Ports, caller: Actor, event_id: str) -> AuditEvent:
+    """Raises `NotFound`, and `Forbidden` for a caller whose key is limited: the trail belongs to no team."""
+    scope.must_reach_everything(caller)
     with ports.work() as work:
         return work.audit.get(event_id)
 
 
-def page(ports: Ports, query: Query) -> Page[AuditEvent]:
-    """The trail, or, when the query asks for `resource_type` `api`, the recorded API calls in the same shape."""
+def page(ports: Ports, caller: Actor, query: Query) -> Page[AuditEvent]:
+    """The trail, or, when the query asks for `resource_type` `api`, the recorded API calls in the same shape. Raises
+    `Forbidden` as `get`."""
+    scope.must_reach_everything(caller)
     with ports.work() as work:
         if Where("resource_type", "api") in query.where:
             return work.calls.page(query)
         return work.audit.page(query)
+
+
+def about_certificate(ports: Ports, caller: Actor, certificate_id: str, limit: int) -> Page[AuditEvent]:
+    """What happened to a certificate last, newest first. Raises `NotFound` when it is out of the caller's reach."""
+    mine = (Where("resource_type", "certificate"), Where("resource_id", certificate_id))
+    with ports.work() as work:
+        scope.get(work, caller, certificate_id)
+        return work.audit.page(Query(mine, sort="timestamp", descending=True, limit=limit, count=False))
 
 
 def record_calls(ports: Ports, calls: Sequence[ApiCall]) -> None:

@@ -20,7 +20,7 @@ from certctl_core.pki.checkpoint import Verifier
 from certctl_core.pki.export import Item, Proof
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Query, Where, Work
-from certctl_core.usecases import sealing
+from certctl_core.usecases import scope, sealing
 
 AT_ONCE: Final = 500
 """Events in memory together. Each may have details of 64 KiB."""
@@ -40,7 +40,7 @@ def export(ports: Ports, caller: Actor, where: Sequence[Where] = (), *, with_pro
     last event that it is of, and then what is not sealed yet. With conditions what they leave, in the order of time;
     with proofs a checkpoint first, and a proof behind every few events. Asked for `resource_type` `api`, the recorded
     API calls, which are not sealed. What is written while it is read may be in it or not."""
-    del caller
+    scope.must_reach_everything(caller)
     where = tuple(where)
     if Where("resource_type", "api") in where:
         items: Iterator[Item] = _calls(ports, where)

@@ -40,6 +40,7 @@ from certctl_core.pki.checkpoint import Verifier
 from certctl_core.pki.merkle import Edge, Range, Subtree
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, StoredSigner, Work
+from certctl_core.usecases import scope
 
 BATCH: Final = 5000
 
@@ -170,7 +171,7 @@ def _tampered(what: str) -> Conflict:
 
 def latest(ports: Ports, caller: Actor) -> Sealed:
     """What is sealed, and the key to verify it by."""
-    del caller
+    scope.must_reach_everything(caller)
     with ports.work() as work:
         signer = work.seals.find_signer()
         checkpoint, waiting = work.seals.latest(), work.seals.waiting()
@@ -178,7 +179,7 @@ def latest(ports: Ports, caller: Actor) -> Sealed:
 
 
 def page(ports: Ports, caller: Actor, query: Query) -> Page[Checkpoint]:
-    del caller
+    scope.must_reach_everything(caller)
     with ports.work() as work:
         return work.seals.checkpoints(query)
 
@@ -186,7 +187,7 @@ def page(ports: Ports, caller: Actor, query: Query) -> Page[Checkpoint]:
 def prove(ports: Ports, caller: Actor, event_id: str, tree_size: int | None = None) -> Inclusion:
     """That an event is in the tree of the checkpoint of this size, by default the newest. Raises `NotFound` for what
     does not exist, and `Conflict` for an event that is not sealed yet, or was not when the checkpoint was signed."""
-    del caller
+    scope.must_reach_everything(caller)
     with ports.work() as work:
         entry = work.seals.entry(event_id)
         checkpoint = work.seals.latest() if tree_size is None else work.seals.checkpoint(tree_size)
@@ -207,7 +208,7 @@ def prove(ports: Ports, caller: Actor, event_id: str, tree_size: int | None = No
 def compare(ports: Ports, caller: Actor, first: int, second: int | None = None) -> Consistency:
     """That the tree of the checkpoint of size `second`, by default the newest, begins with that of size `first`. Raises
     `NotFound` for a size of which there is no checkpoint, and `Invalid` when the second is the smaller one."""
-    del caller
+    scope.must_reach_everything(caller)
     with ports.work() as work:
         older = work.seals.checkpoint(first)
         newer = work.seals.latest() if second is None else work.seals.checkpoint(second)

@@ -1,24 +1,21 @@
 """The audit trail, the loops, the figures, keys and the server's own state on the wire."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
 import attrs
 from attrs import frozen
 
 from certctl_core.models import access as access_facts
 from certctl_core.models import records as facts
-from certctl_core.models.access import ActorType, Role
+from certctl_core.models.access import Role
 from certctl_core.models.agents import AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopOutcome
-from certctl_core.ports.store import Is, Query, Where
 from certctl_core.usecases.access import NewKey
 from certctl_core.usecases.status import Summary
 from certctl_web.media.bounds import Name
-from certctl_web.media.paging import Paging
 
 
 @frozen(kw_only=True)
@@ -27,43 +24,6 @@ class StatusResponse:
 
     status: str
     message: str | None = None
-
-
-@frozen(kw_only=True)
-class AuditEvent:
-    id: str
-    actor: str
-    actor_type: ActorType
-    action: str
-    resource_type: str
-    resource_id: str
-    details: Mapping[str, Any]
-    request_id: str | None = None
-    timestamp: datetime
-
-    @classmethod
-    def of(cls, fact: facts.AuditEvent) -> Self:
-        values = {a.name: getattr(fact, a.name) for a in attrs.fields(cls)}
-        return cls(**values | {"details": dict(fact.details), "request_id": fact.request_id or None})
-
-
-@frozen(kw_only=True)
-class AuditList(Paging):
-    """Newest first. `resource_type=api` lists the recorded API calls."""
-
-    actor: str | None = None
-    action: str | None = None
-    resource_type: str | None = None
-    resource_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def wish(self) -> Query:
-        names = ("actor", "action", "resource_type", "resource_id")
-        where = [Where(name, value) for name in names if (value := getattr(self, name)) is not None]
-        where += [Where("timestamp", self.since, Is.AFTER)] if self.since else []
-        where += [Where("timestamp", self.until, Is.BEFORE)] if self.until else []
-        return self.ask(*where, sort="timestamp", descending=True)
 
 
 @frozen(kw_only=True)

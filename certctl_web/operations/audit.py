@@ -2,19 +2,35 @@
 
 from typing import Final
 
-from certctl_core.usecases import audit
+from attrs import evolve
+
+from certctl_core.usecases import audit, audit_export
 from certctl_web.access import AUDITORS
-from certctl_web.media.paging import PagedResponse, paged
-from certctl_web.media.records import AuditEvent, AuditList
-from certctl_web.operation import Call, Operation, Row
+from certctl_web.media.audit import AuditEvent, AuditExport, AuditList, ExportFormat, file_name, written
+from certctl_web.media.paging import PagedResponse, cursor_after, paged
+from certctl_web.operation import Answer, Call, Operation, Row
 
 
 def page(call: Call[AuditList], _: None) -> PagedResponse[AuditEvent]:
-    return paged(call.query, audit.page(call.ports, call.query.wish()), AuditEvent.of)
+    found = audit.page(call.ports, call.caller, call.query.wish())
+    last = found.items[-1] if found.more else None
+    cursor = cursor_after(last.timestamp, last.id) if last else None
+    return evolve(paged(call.query, found, AuditEvent.of), next_cursor=cursor)
 
 
 def get(call: Call[None], _: None) -> AuditEvent:
-    return AuditEvent.of(audit.get(call.ports, call.path["id"]))
+    return AuditEvent.of(audit.get(call.ports, call.caller, call.path["id"]))
+
+
+def export(call: Call[AuditExport], _: None) -> Answer[None]:
+    asked = call.query
+    with_proofs = asked.format is ExportFormat.JSON_LINES
+    taken = audit_export.export(call.ports, call.caller, asked.where(), with_proofs=with_proofs)
+    return Answer(
+        stream=written(taken, asked),
+        media_type=asked.format.media_type,
+        headers={"Content-Disposition": f'attachment; filename="{file_name(taken, asked)}"'},
+    )
 
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -36,5 +52,17 @@ ROWS: Final[tuple[Row, ...]] = (
         who=AUDITORS,
         run=get,
         answer=AuditEvent,
+    ),
+    Operation(
+        name="export_audit_events",
+        method="GET",
+        path="/api/v1/audit/export",
+        summary="Export the audit trail, whole or a part of it",
+        who=AUDITORS,
+        run=export,
+        query=AuditExport,
+        tool="",
+        media_type=ExportFormat.JSON_LINES.media_type,
+        media_types=(ExportFormat.CSV.media_type,),
     ),
 )

@@ -56,8 +56,20 @@ def application(environ, start_response):
             body = str(len(environ["wsgi.input"].read())).encode()
         except TimeoutError:
             body = b"too slow"
+    if path in ("/endless", "/broken"):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return parts(path == "/broken")
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
+
+def parts(breaks):
+    try:
+        while True:
+            yield b"x" * 65536
+            if breaks:
+                raise OSError("the database is gone")
+    finally:
+        (data_dir / "stream-closed").touch()
 
 def make():
     return web.Served(application, ServerContext(own_pair(data_dir)), lambda: None, (data_dir / "closed").touch)
@@ -127,6 +139,26 @@ def test_it_answers_over_tls_and_does_not_name_its_software(server: WebProcess) 
     assert answer.headers["Server"] == "certctl"
     assert connection.sock is not None
     connection.close()
+
+
+def test_an_answer_that_nobody_reads_on_is_ended(server: WebProcess) -> None:
+    connection = server.connect()
+    connection.request("GET", "/endless")
+    assert connection.getresponse().read(1_000_000) == b"x" * 1_000_000
+    assert not (server.data_dir / "stream-closed").exists()
+    connection.close()
+    deadline = time.monotonic() + PATIENCE
+    while not (server.data_dir / "stream-closed").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert server.get("/") == (200, b"hello")
+
+
+def test_an_answer_that_breaks_off_does_not_look_whole(server: WebProcess) -> None:
+    with pytest.raises(http.client.IncompleteRead):
+        server.get("/broken")
+    assert (server.data_dir / "stream-closed").exists()
+    assert server.get("/") == (200, b"hello")
 
 
 def test_stalled_handshakes_and_heads_delay_nobody(server: WebProcess) -> None:

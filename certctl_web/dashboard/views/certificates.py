@@ -111,8 +111,7 @@ def one(desk: Desk, asked: Asked) -> Shown:
     certificate = certificates.get(ports, asked.path["certificate_id"])
     versions = certificates.versions(ports, certificate.id, VERSIONS, 0)
     placed = certificates.deployments(ports, certificate.id)
-    mine = (Where("resource_type", "certificate"), Where("resource_id", certificate.id))
-    events = audit.page(ports, Query(mine, sort="timestamp", descending=True, limit=TIMELINE, count=False))
+    events = audit.about_certificate(ports, asked.visit.principal, certificate.id, TIMELINE)
     recent = jobs.page(
         ports, Query((Where("certificate_id", certificate.id),), descending=True, limit=_JOBS, count=False)
     ).items

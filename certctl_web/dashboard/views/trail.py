@@ -11,7 +11,7 @@ _FILTERS = {"actor": "actor", "action": "action", "resource": "resource_id"}
 def all_of_it(desk: Desk, asked: Asked) -> Shown:
     conditions = tuple(Where(field, asked.text(name)) for name, field in _FILTERS.items() if asked.text(name))
     listed = listing.turn(
-        lambda query: audit.page(desk.ports, query),
+        lambda query: audit.page(desk.ports, asked.visit.principal, query),
         Query(conditions, sort="timestamp", descending=True, count=False),
         asked.fields,
         "/audit",

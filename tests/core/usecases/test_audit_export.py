@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certctl_core.models.access import Principal, Role
+from certctl_core.errors import Forbidden
+from certctl_core.ids import TeamId
+from certctl_core.models.access import Principal, Role, Scope
 from certctl_core.models.trail import Checkpoint, Entry
 from certctl_core.pki import checkpoint, export
 from certctl_core.pki.export import Proof
@@ -108,7 +110,7 @@ def test_no_transaction_is_open_while_somebody_reads(busy: World, monkeypatch: p
     monkeypatch.setattr(audit_export, "AT_ONCE", 2)
     for where in ((), (Where("actor", "a"),), (Where("resource_type", "api"),)):
         for _ in audit_export.export(busy.ports, ADMIN, where).items:
-            busy.store.guard("the network")
+            assert not busy.store.in_transaction
 
 
 def test_an_export_that_nobody_reads_to_its_end_holds_nothing(busy: World) -> None:
@@ -165,6 +167,23 @@ def test_recorded_calls_are_exported_like_events_that_are_not_sealed(world: Worl
     assert [json.loads(line)["event"]["resource_id"] for line in file if '"event"' in line] == ["/0", "/1", "/2"]
     verdict = evidence.verify(file)
     assert (verdict.flaw, verdict.sealed, verdict.unsealed) == (None, 0, 3)
+
+
+def test_a_key_that_is_limited_reads_nothing_of_the_trail(busy: World) -> None:
+    """It belongs to no team."""
+    limited = Principal("limited", Role.AUDITOR, scope=Scope(team_ids=frozenset({TeamId("team-1")})))
+    event = next(item for item in audit_export.export(busy.ports, ADMIN).items if isinstance(item, Entry))
+    for ask in (
+        lambda: audit.page(busy.ports, limited, Query(sort="timestamp")),
+        lambda: audit.get(busy.ports, limited, event.id),
+        lambda: audit_export.export(busy.ports, limited),
+        lambda: sealing.latest(busy.ports, limited),
+        lambda: sealing.page(busy.ports, limited, Query(sort="tree_size")),
+        lambda: sealing.prove(busy.ports, limited, event.id),
+        lambda: sealing.compare(busy.ports, limited, 2),
+    ):
+        with pytest.raises(Forbidden, match="limited"):
+            ask()
 
 
 # Verifying

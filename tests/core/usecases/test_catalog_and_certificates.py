@@ -140,7 +140,7 @@ def test_an_unknown_certificate_is_not_found(world: World) -> None:
 def test_the_audit_trail_says_who_did_what(world: World) -> None:
     certificate = world.certificate()
     certificates.update(world.ports, ADMIN, certificate.id, UpdateCertificate(environment="production"))
-    events = audit.page(world.ports, Query((Where("resource_id", certificate.id),), sort="timestamp")).items
+    events = audit.page(world.ports, ADMIN, Query((Where("resource_id", certificate.id),), sort="timestamp")).items
     assert [(event.actor, event.action) for event in events] == [
         ("alice", "certificate_created"),
         ("alice", "certificate_updated"),
