@@ -287,14 +287,14 @@ CERTIFICATES: Final = Kind(
     ),
     filters=_names(
         "id name common_name status environment source owner_id team_id issuer_id renewal_policy_id "
-        "profile_id expires_at renew_at created_at updated_at"
+        "profile_id expires_at renew_at overdue_at created_at updated_at"
     ),
     extra_filters={
         "agent_id": (Is.EQUAL, Is.ONE_OF),
         "target_id": (Is.EQUAL, Is.ONE_OF),
         "names": (Is.CONTAINS,),
     },
-    sorts=_sorts(*_CREATED, "id", "expires_at", "common_name", "status", "environment"),
+    sorts=_sorts(*_CREATED, "id", "expires_at", "overdue_at", "common_name", "status", "environment"),
 )
 JOBS: Final = Kind(
     "jobs",

@@ -7,7 +7,19 @@ from typing import Final
 from attrs import frozen
 
 from certctl_core.ports import Ports
-from certctl_core.usecases import access, agents, audit, discovery, endpoints, jobs, renewal, sealing
+from certctl_core.usecases import (
+    access,
+    agents,
+    alerts,
+    audit,
+    discovery,
+    endpoints,
+    jobs,
+    renewal,
+    rescheduling,
+    sealing,
+    watchdog,
+)
 from certctl_web.settings import Schedule, Settings
 
 
@@ -31,7 +43,16 @@ class Loop:
 
 
 def _renewals(on: Duty) -> int:
-    return renewal.sweep(on.ports)
+    """What is due for renewal is told of in the same stroke; the rest is what only has to be told of."""
+    return renewal.sweep(on.ports, on.settings.jobs.pace) + alerts.sweep(on.ports)
+
+
+def _reschedulings(on: Duty) -> int:
+    return rescheduling.work_off(on.ports)
+
+
+def _overdue(on: Duty) -> int:
+    return watchdog.report(on.ports)
 
 
 def _jobs(on: Duty) -> int:
@@ -70,11 +91,14 @@ def _housekeeping(on: Duty) -> int:
     now, kept = on.ports.clock.now(), on.settings.observation
     discovery.forget_scans(on.ports, now - kept.scan_retention)
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
+    alerts.forget(on.ports)
     return access.purge_sessions(on.ports) + jobs.purge(on.ports, on.settings.jobs.retention)
 
 
 LOOPS: Final[Sequence[Loop]] = (
-    Loop("renewal_check", lambda every: every.renewal_check, _renewals, "begins renewals that are due"),
+    Loop("renewal_check", lambda every: every.renewal_check, _renewals, "begins renewals, tells of ends to come"),
+    Loop("rescheduling", lambda every: every.rescheduling, _reschedulings, "has certificates follow changed policies"),
+    Loop("renewal_watchdog", lambda every: every.watchdog, _overdue, "reports renewals that should have happened"),
     Loop("job_processor", lambda every: every.job_processor, _jobs, "has pending jobs worked on"),
     Loop("job_retry", lambda every: every.job_retry, _retries, "revives failed jobs whose pause is over"),
     Loop("job_timeout", lambda every: every.job_timeout, _timeouts, "fails jobs that waited too long"),

@@ -75,7 +75,8 @@ class Schemas:
         if origin is tuple:
             return {"type": "array", "items": self.of(arguments[0])}
         if inspect.isclass(origin) and issubclass(origin, Mapping):
-            return {"type": "object", "additionalProperties": self.of(arguments[1])}
+            named = {} if arguments[0] is str else {"propertyNames": self.of(arguments[0])}
+            return {"type": "object", **named, "additionalProperties": self.of(arguments[1])}
         if inspect.isclass(kind) and issubclass(kind, Enum):
             self.components[kind.__name__] = {"type": "string", "enum": [member.value for member in kind]}
             return _reference(kind.__name__)

@@ -380,6 +380,22 @@ class Schedule:
         timedelta,
         Row("SCHEDULER_RENEWAL_CHECK_INTERVAL", _INTERVAL, "How often renewals that are due are begun."),
     ] = timedelta(minutes=1)
+    rescheduling: Annotated[
+        timedelta,
+        Row(
+            "RESCHEDULING_INTERVAL",
+            _INTERVAL,
+            "How often changed renewal policies are looked for, whose certificates are to be given new times.",
+        ),
+    ] = timedelta(seconds=10)
+    watchdog: Annotated[
+        timedelta,
+        Row(
+            "RENEWAL_WATCHDOG_INTERVAL",
+            _INTERVAL,
+            "How often certificates are looked for that should have been renewed and have not been.",
+        ),
+    ] = timedelta(minutes=5)
     job_processor: Annotated[
         timedelta, Row("SCHEDULER_JOB_PROCESSOR_INTERVAL", _INTERVAL, "How often pending jobs are looked for.")
     ] = timedelta(seconds=30)
@@ -444,6 +460,15 @@ class Jobs:
         timedelta,
         Row("JOB_LEASE", _INTERVAL, "How long one call of a CA may take before its job is given to another worker."),
     ] = timedelta(seconds=90)
+    pace: Annotated[
+        int,
+        Row(
+            "RENEWAL_PACE",
+            whole(1, 1_000_000),
+            "Renewals a minute that are begun by themselves with one issuer. After an outage the others wait for their "
+            "turn, though never for more than half of their lead time.",
+        ),
+    ] = 1200
     threads: Annotated[int, Row("WORKER_THREADS", whole(1, 64), "Jobs that one worker process runs at a time.")] = 4
 
 

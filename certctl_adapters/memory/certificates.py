@@ -11,7 +11,7 @@ from certctl_adapters.kinds import ATTEMPTS, AUTHORITIES, CERTIFICATES, CRLS, IS
 from certctl_adapters.memory.table import MemoryTable, by, is_due
 from certctl_adapters.memory.transaction import Transaction
 from certctl_core.errors import NotFound
-from certctl_core.ids import AgentId, CertificateId, IssuerId, TargetId, VersionId
+from certctl_core.ids import AgentId, CertificateId, IssuerId, RenewalPolicyId, TargetId, VersionId
 from certctl_core.models.catalog import ConfiguredTarget
 from certctl_core.models.certificates import (
     AttemptStatus,
@@ -60,6 +60,17 @@ class MemoryCertificates(MemoryTable[ManagedCertificate], Certificates):
         return self.select(
             lambda c: c.status in _MAY_EXPIRE and is_due(c.expires_at, now), by("expires_at", "id"), limit
         )
+
+    def due_for_alert(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(lambda c: is_due(c.next_alert_at, now), by("next_alert_at", "id"), limit)
+
+    def newly_overdue(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            lambda c: is_due(c.overdue_at, now) and c.overdue_reported_at is None, by("overdue_at", "id"), limit
+        )
+
+    def lock_following(self, policy_id: RenewalPolicyId, after: str, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(lambda c: c.renewal_policy_id == policy_id and c.id > after, by("id"), limit)
 
     def due_for_policy(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
         return self.select(lambda c: is_due(c.next_policy_check_at, now), by("next_policy_check_at", "id"), limit)

@@ -26,6 +26,7 @@ from certctl_adapters.memory.policies import (
     MemoryViolations,
 )
 from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, MemoryLoops
+from certctl_adapters.memory.schedule import MemoryAlerts, MemoryPace, MemoryReschedulings
 from certctl_adapters.memory.seals import MemorySeals
 from certctl_adapters.memory.table import MemoryTable
 from certctl_adapters.memory.transaction import Tables, Transaction
@@ -59,6 +60,9 @@ class MemoryWork(Work):
         self.profiles = MemoryTable(transaction, kinds.PROFILES)
         self.renewal_policies = MemoryTable(transaction, kinds.RENEWAL_POLICIES)
         self.notifications = MemoryTable(transaction, kinds.NOTIFICATIONS)
+        self.alerts = MemoryAlerts(transaction)
+        self.reschedulings = MemoryReschedulings(transaction)
+        self.pace = MemoryPace(transaction)
         self.agent_groups = MemoryAgentGroups(transaction)
         self.policy_rules = MemoryPolicyRules(transaction)
         self.violations = MemoryViolations(transaction)

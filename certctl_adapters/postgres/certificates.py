@@ -11,7 +11,7 @@ from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, TARGETS, VERSIONS, Ki
 from certctl_adapters.postgres.codecs import as_json
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
-from certctl_core.ids import AgentId, CertificateId, IssuerId, TargetId, VersionId
+from certctl_core.ids import AgentId, CertificateId, IssuerId, RenewalPolicyId, TargetId, VersionId
 from certctl_core.models.catalog import ConfiguredTarget
 from certctl_core.models.certificates import (
     CertificateStatus,
@@ -64,6 +64,37 @@ class PostgresCertificates(PostgresTable[ManagedCertificate], Certificates):
             ORDER BY t.expires_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             """,
             now=now,
+            limit=limit,
+        )
+
+    def due_for_alert(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.next_alert_at <= %(now)s
+            ORDER BY t.next_alert_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            now=now,
+            limit=limit,
+        )
+
+    def newly_overdue(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.overdue_at <= %(now)s AND t.overdue_reported_at IS NULL
+            ORDER BY t.overdue_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            now=now,
+            limit=limit,
+        )
+
+    def lock_following(self, policy_id: RenewalPolicyId, after: str, limit: int) -> Sequence[ManagedCertificate]:
+        return self.select(
+            """
+            SELECT {columns} FROM {table} AS t WHERE t.renewal_policy_id = %(policy)s AND t.id > %(after)s
+            ORDER BY t.id LIMIT %(limit)s FOR UPDATE
+            """,
+            policy=policy_id,
+            after=after,
             limit=limit,
         )
 

@@ -43,7 +43,7 @@ def codec_for(declared: Any) -> Codec:
     if typing.get_origin(declared) is tuple:
         return _sequence(typing.get_args(declared)[0])
     if typing.get_origin(declared) is not None:
-        return _JSON
+        return _mapping(*typing.get_args(declared))
     if declared in _DER:
         return _DER[declared]
     if isinstance(declared, type) and issubclass(declared, Enum):
@@ -63,6 +63,18 @@ def _sequence(item: Any) -> Codec:
         return _LISTED
     return Codec(
         lambda values: [inner.dump(value) for value in values], lambda values: tuple(inner.load(v) for v in values)
+    )
+
+
+def _mapping(key: Any, item: Any) -> Codec:
+    """A JSON object, whose names are texts whatever the keys are."""
+    if key is str and typing.get_origin(item) is None:
+        return _JSON
+    name = codec_for(key) if key is not int else Codec(str, int)
+    inner = codec_for(item)
+    return Codec(
+        lambda value: Jsonb({name.dump(k): inner.dump(v) for k, v in value.items()}),
+        lambda value: {name.load(k): inner.load(v) for k, v in value.items()},
     )
 
 

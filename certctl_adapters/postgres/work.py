@@ -34,6 +34,7 @@ from certctl_adapters.postgres.policies import (
 )
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
 from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresCrls, PostgresRevocations
+from certctl_adapters.postgres.schedule import PostgresAlerts, PostgresPace, PostgresReschedulings
 from certctl_adapters.postgres.seals import PostgresSeals
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Row, Transaction, our_errors
@@ -167,6 +168,9 @@ class _PostgresWork(Work):
         self.profiles = PostgresTable(transaction, _PROFILE)
         self.renewal_policies = PostgresTable(transaction, _RENEWAL_POLICY)
         self.notifications = PostgresTable(transaction, _NOTIFICATION)
+        self.alerts = PostgresAlerts(transaction)
+        self.reschedulings = PostgresReschedulings(transaction)
+        self.pace = PostgresPace(transaction)
         self.agent_groups = PostgresAgentGroups(transaction)
         self.policy_rules = PostgresPolicyRules(transaction)
         self.violations = PostgresViolations(transaction)

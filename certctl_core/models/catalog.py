@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from certctl_core.ids import AgentId, IssuerId, OwnerId, ProfileId, RenewalPolicyId, TargetId, TeamId
+from certctl_core.models.records import AlertSeverity, Channel
 
 
 class ConfigSource(Enum):
@@ -124,17 +125,35 @@ class CertificateProfile:
 class RenewalPolicy:
     """When and how often renewal is tried.
 
-    `renewal_window` is the lead time before expiry; None means the last third of the certificate's life.
+    The lead time before expiry is `renewal_window`, or `renewal_window_share` of the certificate's life (between 0 and
+    1, neither included); with neither of them it is the last third.
+
+    `alert_channels` says over what messages of a severity go; one that is not in it goes to the owner's e-mail, one
+    that is there with no channel to nobody. `alert_severity_map` says how much a threshold matters; those not in it
+    matter more the nearer the end is.
     """
 
     id: RenewalPolicyId
     name: str
     renewal_window: timedelta | None = None
+    renewal_window_share: float | None = None
     auto_renew: bool = True
     max_retries: int = 3
     retry_interval: timedelta = timedelta(hours=1)
     alert_thresholds_days: tuple[int, ...] = (30, 14, 7, 0)
+    alert_channels: Mapping[AlertSeverity, tuple[Channel, ...]] = field(factory=dict)
+    alert_severity_map: Mapping[int, AlertSeverity] = field(factory=dict)
     profile_id: ProfileId | None = None
     created_at: datetime
     updated_at: datetime
     revision: int = 1
+
+
+@frozen(kw_only=True)
+class Rescheduling:
+    """That a renewal policy has changed, and up to which of its certificates, in order of their ids, those that follow
+    it have been given its new times."""
+
+    policy_id: RenewalPolicyId
+    after: str = ""
+    requested_at: datetime

@@ -81,7 +81,10 @@ class ManagedCertificate:
     """A name the fleet must always be able to prove, whichever certificate proves it today.
 
     `generation` counts the attempts begun; `renew_at` is when the renewal sweep should next look at it (None: never);
-    `expires_at` is the earliest notAfter among the newest versions of its key holders, None until first issued.
+    `expires_at` is the earliest notAfter among the newest versions of its key holders, None until first issued, and
+    `valid_from` the notBefore of that version. `next_alert_at` is when somebody is next to be told that it ends.
+    `overdue_at` is when its renewal, should it not have happened by then, is later than anything planned can explain
+    (None: nobody promised one), and `overdue_reported_at` when that was reported.
     `next_policy_check_at` is when time alone may change what the policy rules say of it (None: it does not).
     """
 
@@ -101,9 +104,12 @@ class ManagedCertificate:
     status: CertificateStatus = CertificateStatus.PENDING
     status_reason: str = ""
     generation: int = 0
+    valid_from: datetime | None = None
     expires_at: datetime | None = None
     renew_at: datetime | None = None
     next_alert_at: datetime | None = None
+    overdue_at: datetime | None = None
+    overdue_reported_at: datetime | None = None
     next_policy_check_at: datetime | None = None
     last_renewal_at: datetime | None = None
     last_deployment_at: datetime | None = None

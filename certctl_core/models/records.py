@@ -34,6 +34,25 @@ class NotificationStatus(Enum):
     READ = "read"
 
 
+class AlertSeverity(Enum):
+    """How much a message matters: what decides over which channels it goes."""
+
+    INFORMATIONAL = "informational"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Channel(Enum):
+    """What a message can be sent over."""
+
+    EMAIL = "Email"
+    WEBHOOK = "Webhook"
+    SLACK = "Slack"
+    TEAMS = "Teams"
+    PAGER_DUTY = "PagerDuty"
+    OPS_GENIE = "OpsGenie"
+
+
 class NotificationType(Enum):
     EXPIRATION_WARNING = "ExpirationWarning"
     RENEWAL_SUCCESS = "RenewalSuccess"
@@ -61,6 +80,20 @@ class Notification:
     sent_at: datetime | None = None
     created_at: datetime
     revision: int = 1
+
+
+@frozen
+class ExpirationAlert:
+    """That somebody was told, or had nobody to be told, that a certificate ends: once for each end and threshold.
+
+    `expires_at` is the end that was told of. It stands for what was issued, which the certificate's generation does
+    not: that counts attempts, failed ones included.
+    """
+
+    certificate_id: CertificateId
+    expires_at: datetime
+    threshold_days: int
+    told_at: datetime
 
 
 class LoopOutcome(Enum):

@@ -14,7 +14,17 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
-from certctl_core.ids import AgentGroupId, AgentId, ApiKeyId, CertificateId, EndpointId, IssuerId, TargetId, VersionId
+from certctl_core.ids import (
+    AgentGroupId,
+    AgentId,
+    ApiKeyId,
+    CertificateId,
+    EndpointId,
+    IssuerId,
+    RenewalPolicyId,
+    TargetId,
+    VersionId,
+)
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import Agent, AgentCounts, AgentGroup, AgentGroupMembership, AgentTraits, JoinToken
 from certctl_core.models.catalog import (
@@ -23,6 +33,7 @@ from certctl_core.models.catalog import (
     ConfiguredTarget,
     Owner,
     RenewalPolicy,
+    Rescheduling,
     Team,
 )
 from certctl_core.models.certificates import (
@@ -44,7 +55,7 @@ from certctl_core.models.observed import (
     ProbeRecord,
 )
 from certctl_core.models.policies import PolicyReview, PolicyRule, PolicyViolation, ReviewKind
-from certctl_core.models.records import AuditEvent, LoopState, Notification
+from certctl_core.models.records import AuditEvent, ExpirationAlert, LoopState, Notification
 from certctl_core.models.trail import Checkpoint, Entry
 from certctl_core.pki.merkle import Subtree
 
@@ -151,6 +162,18 @@ class Certificates(Table[ManagedCertificate], Protocol):
     @abstractmethod
     def due_for_expiry(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
         """Active, Expiring or Failed with `expires_at <= now`, locked, skipping."""
+
+    @abstractmethod
+    def due_for_alert(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        """`next_alert_at <= now`, oldest first, locked, skipping those that others hold."""
+
+    @abstractmethod
+    def newly_overdue(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
+        """`overdue_at <= now` and not reported, oldest first, locked, skipping those that others hold."""
+
+    @abstractmethod
+    def lock_following(self, policy_id: RenewalPolicyId, after: str, limit: int) -> Sequence[ManagedCertificate]:
+        """Those of a renewal policy, in order of their ids from behind `after` on, locked. Waits for others."""
 
     @abstractmethod
     def due_for_policy(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
@@ -577,6 +600,48 @@ class Probes(Protocol):
         """Delete probes made before the given time, oldest first; how many."""
 
 
+class Alerts(Protocol):
+    """Who was told of which end."""
+
+    @abstractmethod
+    def add_new(self, alerts: Iterable[ExpirationAlert]) -> Sequence[ExpirationAlert]:
+        """Remember those that are not there yet, by certificate, end and threshold, in one statement. Returns them, in
+        the order given: whoever added one, and nobody else, has to tell."""
+
+    @abstractmethod
+    def forget(self, expired_before: datetime, limit: int) -> int:
+        """Delete alerts about ends before the given time; how many."""
+
+
+class Reschedulings(Protocol):
+    """Renewal policies whose certificates do not all follow yet."""
+
+    @abstractmethod
+    def ask(self, policy_id: RenewalPolicyId, at: datetime) -> None:
+        """Have its certificates follow it, from the first on where that is under way."""
+
+    @abstractmethod
+    def claim(self) -> Rescheduling | None:
+        """The one that was asked for first, locked, skipping those that others hold."""
+
+    @abstractmethod
+    def advance(self, rescheduling: Rescheduling) -> None:
+        """Remember how far a claimed one has come."""
+
+    @abstractmethod
+    def finish(self, rescheduling: Rescheduling) -> None:
+        """All of its certificates follow a claimed one."""
+
+
+class Pace(Protocol):
+    """How fast the schedule goes with each issuer."""
+
+    @abstractmethod
+    def take(self, wanted: Mapping[IssuerId, int], pause: timedelta, now: datetime) -> Mapping[IssuerId, datetime]:
+        """Take so many places in the queue of each issuer, in one statement; places are `pause` apart, the first is at
+        `now` or behind the last that was taken. Returns when the first of those taken is. Waits for others who take."""
+
+
 class AuditTrail(Protocol):
     """Append-only."""
 
@@ -737,6 +802,9 @@ class Work(Protocol):
     profiles: Table[CertificateProfile]
     renewal_policies: Table[RenewalPolicy]
     notifications: Table[Notification]
+    alerts: Alerts
+    reschedulings: Reschedulings
+    pace: Pace
     agent_groups: AgentGroups
     policy_rules: PolicyRules
     violations: Violations

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
 from certctl_core.errors import CertctlError, FieldProblem, Invalid
 from certctl_core.ids import (
@@ -36,13 +36,15 @@ from certctl_core.models.catalog import (
     Team,
     TestStatus,
 )
+from certctl_core.models.records import AlertSeverity, Channel
 from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import ShowsChain
 from certctl_core.ports.store import Page, Query, Table, Work
-from certctl_core.usecases import audit
+from certctl_core.usecases import audit, rescheduling
 
 MASK: Final = "********"
+MOST_THRESHOLDS: Final = 20
 AGENT_SILENCE: Final = timedelta(minutes=5)
 
 F = TypeVar("F", Team, Owner, CertificateProfile, RenewalPolicy, ConfiguredIssuer, ConfiguredTarget)
@@ -118,10 +120,13 @@ class CreateRenewalPolicy:
     name: str
     id: RenewalPolicyId | None = None
     renewal_window: timedelta | None = None
+    renewal_window_share: float | None = None
     auto_renew: bool = True
     max_retries: int = 3
     retry_interval: timedelta = timedelta(hours=1)
     alert_thresholds_days: tuple[int, ...] = (30, 14, 7, 0)
+    alert_channels: Mapping[AlertSeverity, tuple[Channel, ...]] = field(factory=dict)
+    alert_severity_map: Mapping[int, AlertSeverity] = field(factory=dict)
     profile_id: ProfileId | None = None
 
 
@@ -129,10 +134,13 @@ class CreateRenewalPolicy:
 class UpdateRenewalPolicy:
     name: str | None = None
     renewal_window: timedelta | None = None
+    renewal_window_share: float | None = None
     auto_renew: bool | None = None
     max_retries: int | None = None
     retry_interval: timedelta | None = None
     alert_thresholds_days: tuple[int, ...] | None = None
+    alert_channels: Mapping[AlertSeverity, tuple[Channel, ...]] | None = None
+    alert_severity_map: Mapping[int, AlertSeverity] | None = None
     profile_id: ProfileId | None = None
 
 
@@ -196,8 +204,16 @@ def _create(ports: Ports, actor: Actor, kind: _Kind, fact: F) -> F:
     return fact
 
 
-def _update(ports: Ports, actor: Actor, kind: _Kind, identity: str, change: Callable[[F], F]) -> F:
-    """Read, change, write if nobody else has written meanwhile. Raises `StaleWrite` when somebody has."""
+def _update(
+    ports: Ports,
+    actor: Actor,
+    kind: _Kind,
+    identity: str,
+    change: Callable[[F], F],
+    follow: Callable[[Work, F, F], None] | None = None,
+) -> F:
+    """Read, change, write if nobody else has written meanwhile, and `follow` with what is to be written besides. Raises
+    `StaleWrite` when somebody has."""
     with ports.work() as work:
         before: F = kind.table(work).get(identity)
     after = change(before)
@@ -205,6 +221,8 @@ def _update(ports: Ports, actor: Actor, kind: _Kind, identity: str, change: Call
     with ports.work() as work:
         _refuse_retired_agent(work, after)
         saved: F = kind.table(work).save(after)
+        if follow is not None:
+            follow(work, before, saved)
         audit.record(
             work,
             actor,
@@ -291,9 +309,32 @@ def _policy_problems(policy: RenewalPolicy) -> list[FieldProblem]:
         problems.append(FieldProblem("max_retries", "must be between 0 and 10"))
     if not timedelta(minutes=1) <= policy.retry_interval <= timedelta(days=1):
         problems.append(FieldProblem("retry_interval_seconds", "must be between 60 and 86400"))
-    for index, days in enumerate(policy.alert_thresholds_days):
+    share = policy.renewal_window_share
+    if share is not None and not 0 < share < 1:
+        problems.append(FieldProblem("renewal_window_share", "must be more than 0 and less than 1"))
+    if share is not None and window is not None:
+        problems.append(FieldProblem("renewal_window_share", "cannot be given beside renewal_window_days; choose one"))
+    return problems + _alert_problems(policy)
+
+
+def _alert_problems(policy: RenewalPolicy) -> list[FieldProblem]:
+    thresholds = policy.alert_thresholds_days
+    problems: list[FieldProblem] = []
+    if len(thresholds) > MOST_THRESHOLDS:
+        problems.append(FieldProblem("alert_thresholds_days", f"must be at most {MOST_THRESHOLDS}"))
+    for index, days in enumerate(thresholds):
         if not 0 <= days <= 365:
             problems.append(FieldProblem(f"alert_thresholds_days[{index}]", "must be between 0 and 365"))
+        elif days in thresholds[:index]:
+            problems.append(FieldProblem(f"alert_thresholds_days[{index}]", f"{days} is there already"))
+    problems += [
+        FieldProblem(f"alert_severity_map.{days}", "must be between 0 and 365 days")
+        for days in policy.alert_severity_map
+        if not 0 <= days <= 365
+    ]
+    for severity, channels in policy.alert_channels.items():
+        if len(set(channels)) != len(channels):
+            problems.append(FieldProblem(f"alert_channels.{severity.value}", "names a channel twice"))
     return problems
 
 
@@ -393,19 +434,32 @@ def page_profile(ports: Ports, query: Query) -> Page[CertificateProfile]:
 
 
 def create_renewal_policy(ports: Ports, caller: Actor, asked: CreateRenewalPolicy) -> RenewalPolicy:
-    """A window of zero stands for the last third of life."""
-    wanted = evolve(asked, renewal_window=asked.renewal_window or None)
+    """A window or share of zero stands for the last third of life."""
+    wanted = evolve(
+        asked,
+        renewal_window=asked.renewal_window or None,
+        renewal_window_share=asked.renewal_window_share or None,
+    )
     return _create(ports, caller, POLICY, _new(ports, POLICY, RenewalPolicy, wanted))
 
 
 def update_renewal_policy(ports: Ports, caller: Actor, identity: str, asked: UpdateRenewalPolicy) -> RenewalPolicy:
-    """Certificates take the new schedule with their next renewal. A window of zero: the last third of life."""
+    """Its certificates are given their new times by and by (`rescheduling.py`). A window in days takes the place of one
+    that is a share, and the other way round; either of them being zero: the last third of life."""
 
     def change(policy: RenewalPolicy) -> RenewalPolicy:
         changed: RenewalPolicy = _changing(ports, asked)(policy)
-        return evolve(changed, renewal_window=changed.renewal_window or None)
+        if asked.renewal_window is not None and not asked.renewal_window_share:
+            changed = evolve(changed, renewal_window_share=None)
+        elif asked.renewal_window_share is not None and not asked.renewal_window:
+            changed = evolve(changed, renewal_window=None)
+        return evolve(
+            changed,
+            renewal_window=changed.renewal_window or None,
+            renewal_window_share=changed.renewal_window_share or None,
+        )
 
-    return _update(ports, caller, POLICY, identity, change)
+    return _update(ports, caller, POLICY, identity, change, rescheduling.ask)
 
 
 def delete_renewal_policy(ports: Ports, caller: Actor, identity: str) -> None:

@@ -41,6 +41,7 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.models.jobs import JobType
 from certctl_core.pki import names
+from certctl_core.policy import schedule
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
 from certctl_core.usecases import audit
@@ -119,8 +120,8 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
         )
         _must_be_sound(certificate)
         policy = work.renewal_policies.find(certificate.renewal_policy_id)
-        if policy is not None and policy.auto_renew and certificate.target_ids:
-            certificate = evolve(certificate, renew_at=now)
+        if policy is not None:
+            certificate = schedule.first(certificate, policy, now)
         work.certificates.add(certificate)
         audit.record(
             work,
@@ -150,6 +151,8 @@ def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCe
         after = evolve(before, **changes, updated_at=now)
         _must_be_sound(after)
         policy = work.renewal_policies.find(after.renewal_policy_id)
+        if policy is not None and after.renewal_policy_id != before.renewal_policy_id:
+            after = schedule.changed(after, policy, now)
         if after.status in _WAITING and after.target_ids and policy is not None and policy.auto_renew:
             after = evolve(after, renew_at=now)
         for job in work.jobs.open_of(after.id):
@@ -170,7 +173,7 @@ def archive(ports: Ports, caller: Principal, certificate_id: str) -> None:
             return
         cancel_open_jobs(work, certificate.id, now, f"certificate {certificate.id} was archived")
         archived = life.step(certificate, CertificateEvent.ARCHIVE, now)
-        work.certificates.save(evolve(archived, renew_at=None, next_alert_at=None))
+        work.certificates.save(schedule.none(archived))
         audit.record(work, caller, now, "certificate_archived", "certificate", certificate.id)
 
 

@@ -27,7 +27,7 @@ from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType, Verificat
 from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
-from certctl_core.usecases import access, audit, catalog, jobs
+from certctl_core.usecases import access, audit, catalog, jobs, notices, notifications
 
 RUNNING_LEASE: Final = timedelta(minutes=10)
 """How long an agent that acknowledged a deployment may take before it is given back."""
@@ -317,7 +317,10 @@ def _apply(open_work: Work, caller: Principal, held: jobs.Locked, now: datetime,
 
 def _completed(open_work: Work, caller: Principal, held: jobs.Locked, now: datetime) -> Job:
     job = open_work.jobs.save(life.complete(held.job, now))
-    open_work.certificates.save(evolve(held.certificate, last_deployment_at=now, updated_at=now))
+    certificate = open_work.certificates.save(evolve(held.certificate, last_deployment_at=now, updated_at=now))
+    if _was_given_up_before(open_work, job):
+        target = open_work.targets.find(job.target_id) if job.target_id else None
+        notifications.owe(open_work, now, notices.deployed_after_all(certificate, target))
     if job.version_id is not None:
         installed = open_work.versions.get(job.version_id)
         _remember(open_work, job, installed_fingerprint=installed.fingerprint_sha256, installed_at=now, last_error="")
@@ -332,6 +335,15 @@ def _completed(open_work: Work, caller: Principal, held: jobs.Locked, now: datet
         target_id=job.target_id,
     )
     return job
+
+
+def _was_given_up_before(open_work: Work, job: Job) -> bool:
+    """Whether the last thing the owner heard of this target was that it failed: this job had used up its attempts and
+    was revived, or it follows one that had."""
+    if job.target_id is None or 1 < job.attempts <= job.max_attempts:
+        return False
+    known = open_work.deployments.find(job.certificate_id, job.target_id)
+    return known is not None and known.last_error != ""
 
 
 def _remember(open_work: Work, job: Job, **facts: Any) -> None:

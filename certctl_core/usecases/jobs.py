@@ -24,7 +24,7 @@ from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import retry as retry_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Page, Query, Where, Work
-from certctl_core.usecases import audit
+from certctl_core.usecases import audit, notices, notifications
 
 BATCH: Final = 200
 HOPELESS: Final = 10
@@ -130,7 +130,7 @@ def _decide(ports: Ports, caller: Principal, job_id: str, action: str, change: C
         held = lock(work, job_id)
         job = work.jobs.save(change(held.job, now))
         if job.status is JobStatus.CANCELLED:
-            abandon_if_idle(work, held.certificate, now, job.last_error)
+            abandon_if_idle(work, held.certificate, now, job.last_error, on_purpose=True)
         audit.record(
             work, caller, now, action, "job", job.id, old_status=held.job.status.value, new_status=job.status.value
         )
@@ -156,6 +156,8 @@ def fail(work: Work, actor: Actor, held: Locked, now: datetime, error: str, *, f
         if again is None:
             abandon_if_idle(work, held.certificate, now, error)
     else:
+        if again is None:
+            _tell_of_deployment(work, held.certificate, job, now, error)
         audit.record(
             work,
             actor,
@@ -170,6 +172,11 @@ def fail(work: Work, actor: Actor, held: Locked, now: datetime, error: str, *, f
     return job
 
 
+def _tell_of_deployment(work: Work, certificate: ManagedCertificate, job: Job, now: datetime, error: str) -> None:
+    target = work.targets.find(job.target_id) if job.target_id else None
+    notifications.owe(work, now, notices.deployment_failed(certificate, target, error))
+
+
 def _next_attempt(work: Work, held: Locked, now: datetime) -> datetime | None:
     job = held.job
     if job.attempts >= job.max_attempts:
@@ -182,15 +189,20 @@ def _next_attempt(work: Work, held: Locked, now: datetime) -> datetime | None:
     return retry_policy.next_attempt_at(now, attempt=job.attempts, interval=interval, key=job.id)
 
 
-def abandon_if_idle(work: Work, certificate: ManagedCertificate, now: datetime, reason: str) -> None:
-    """Mark the certificate Failed when no issuing job of it is open any more. The caller holds the certificate."""
+def abandon_if_idle(
+    work: Work, certificate: ManagedCertificate, now: datetime, reason: str, *, on_purpose: bool = False
+) -> None:
+    """Mark the certificate Failed when no issuing job of it is open any more, and tell its owner, unless somebody ended
+    its renewal on purpose. The caller holds the certificate."""
     if any(job.type in ISSUING for job in work.jobs.open_of(certificate.id)):
         return
     if not CERTIFICATE.allows(certificate.status, CertificateEvent.ABANDON):
         return
     abandoned = certificate_life.step(certificate, CertificateEvent.ABANDON, now, reason)
     policy = work.renewal_policies.get(certificate.renewal_policy_id)
-    work.certificates.save(renewal_policy.after_failure(abandoned, policy, now))
+    failed = work.certificates.save(renewal_policy.after_failure(abandoned, policy, now))
+    if not on_purpose:
+        notifications.owe(work, now, notices.renewal_failed(failed, reason))
 
 
 def must_not_be_hopeless(job: Job) -> None:

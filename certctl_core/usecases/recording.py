@@ -25,14 +25,16 @@ from certctl_core.models.certificates import (
     IssuanceAttempt,
     ManagedCertificate,
 )
-from certctl_core.models.jobs import ISSUING, Job, JobStatus
+from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType
 from certctl_core.models.records import AuditEvent
 from certctl_core.pki.reading import CertificateFacts
 from certctl_core.policy import renewal as renewal_policy
+from certctl_core.policy import schedule
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import Issued, Ordered
 from certctl_core.ports.store import Work
-from certctl_core.usecases import audit, deployment, jobs, renewal, revocation
+from certctl_core.usecases import audit, deployment, jobs, notices, notifications, renewal, revocation
+from certctl_core.usecases.notifications import Notice
 from certctl_core.usecases.orders import Order
 
 POLL_PAUSE: Final = timedelta(seconds=30)
@@ -104,14 +106,16 @@ class _Changes:
     ended: list[Job] = field(factory=list)
     opened: list[Job] = field(factory=list)
     events: list[AuditEvent] = field(factory=list)
+    notices: list[Notice] = field(factory=list)
 
-    def write(self, work: Work) -> None:
+    def write(self, work: Work, now: datetime) -> None:
         """Jobs that end go first: they give up the places of those that begin."""
         work.attempts.save_many(self.attempts)
         work.certificates.save_many(self.certificates)
         work.jobs.save_many(self.ended)
         work.jobs.add_many(self.opened)
         work.audit.add(*self.events)
+        notifications.owe(work, now, *self.notices)
 
 
 @frozen
@@ -158,7 +162,7 @@ def _record(ports: Ports, issued: Sequence[_Issued]) -> Sequence[Outcome]:
             else Outcome(completed.get(found.held.job.id, found.held.job), found.version if found.is_wanted else None)
             for found in met
         ]
-        changes.write(work)
+        changes.write(work, now)
     return outcomes
 
 
@@ -264,6 +268,10 @@ def _complete(changes: _Changes, seen: _Surroundings, found: _Found, now: dateti
     version = found.version
     job = evolve(job_life.complete(found.held.job, now), version_id=version.id)
     certificate = _renewed(seen, found, now)
+    if certificate.status is CertificateStatus.FAILED:
+        changes.notices.append(notices.renewal_failed(certificate, certificate.status_reason))
+    elif certificate.status is CertificateStatus.ACTIVE and job.type is JobType.RENEWAL:
+        changes.notices.append(notices.renewed(certificate, version))
     deployments = deployment.replace_jobs(
         SYSTEM, certificate, version, now, seen.targets, seen.open_jobs.get(certificate.id, ())
     )
@@ -295,16 +303,11 @@ def _renewed(seen: _Surroundings, found: _Found, now: datetime) -> ManagedCertif
     newest = [each for each in latest if each.agent_id in holders] or latest
     first_to_end = min(newest, key=lambda each: each.not_after)
     policy = seen.policies[certificate.renewal_policy_id]
-    renewed = evolve(
-        certificate,
-        expires_at=first_to_end.not_after,
-        renew_at=renewal_policy.renew_at(policy, first_to_end.not_before, first_to_end.not_after, certificate.id),
-        last_renewal_at=now,
-        updated_at=now,
-    )
+    scheduled = schedule.issued(certificate, policy, first_to_end.not_before, first_to_end.not_after, now)
+    renewed = evolve(scheduled, last_renewal_at=now, updated_at=now)
     others = (job for job in seen.open_jobs.get(certificate.id, ()) if job.id != found.held.job.id)
     if any(job.type in ISSUING for job in others):
-        return renewed
+        return evolve(renewed, renew_at=None)
     reason = _left_out(seen, found, holders)
     if reason and CERTIFICATE.allows(renewed.status, CertificateEvent.ABANDON):
         failed = life.step(renewed, CertificateEvent.ABANDON, now, reason)

@@ -11,14 +11,15 @@ after its commit the jobs are there and `renew_at` is not, so none does it twice
 and key holder is refused by the database, whoever would add it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from attrs import define, evolve, field, frozen
 
 from certctl_core.errors import CertctlError, Conflict
-from certctl_core.ids import AgentId, CertificateId, JobId, mint
+from certctl_core.ids import AgentId, CertificateId, IssuerId, JobId, mint
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
@@ -27,13 +28,19 @@ from certctl_core.models.catalog import CertificateProfile, ConfiguredTarget, Re
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType
 from certctl_core.models.records import AuditEvent
+from certctl_core.policy import renewal as policy_of_renewal
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
-from certctl_core.usecases import audit, scope
+from certctl_core.usecases import alerts, audit, notices, notifications, scope
+from certctl_core.usecases.notifications import Notice
 
 BATCH: Final = 500
 LOOK_AGAIN: Final = timedelta(days=1)
 """How soon a certificate that is due, and that nobody may renew by itself, is looked at again."""
+
+PACE: Final = 1200
+"""Renewals a minute that the schedule begins with one issuer unless told otherwise: a million certificates of 47 days
+need 22."""
 
 BREAKER_LIMIT: Final = 5
 BREAKER_WINDOW: Final = timedelta(days=1)
@@ -86,7 +93,7 @@ def begin_many(
     seen = _look(work, certificates, now)
     outcome = _Outcome()
     begun = tuple(_ask(outcome, seen, caller, certificate, now, force, reason) for certificate in certificates)
-    outcome.write(work)
+    outcome.write(work, now)
     return begun
 
 
@@ -146,18 +153,20 @@ class _Outcome:
     opened: list[Job] = field(factory=list)
     changed: list[Job] = field(factory=list)
     events: list[AuditEvent] = field(factory=list)
+    notices: list[Notice] = field(factory=list)
 
     def note(
         self, actor: Actor, now: datetime, action: str, certificate: ManagedCertificate, **details: object
     ) -> None:
         self.events.append(audit.event(actor, now, action, "certificate", certificate.id, **details))
 
-    def write(self, work: Work) -> None:
+    def write(self, work: Work, now: datetime) -> None:
         """Jobs that end go first: they give up the places of those that begin."""
         work.jobs.save_many(self.changed)
         work.jobs.add_many(self.opened)
         work.certificates.save_many(self.certificates)
         work.audit.add(*self.events)
+        notifications.owe(work, now, *self.notices)
 
 
 # --- on demand --------------------------------------------------------------------------------------------------------
@@ -189,7 +198,7 @@ def _ask(
         return Begun(certificate, _hurry(outcome, seen.issuing(certificate), now))
     if issued := seen.issued_too_often(certificate):
         outcome.note(caller, now, "renewal_breaker_overridden", certificate, issued=issued, reason=reason)
-    return _begin(outcome, seen, caller, certificate, now)
+    return _begin(outcome, seen, caller, certificate, now, now)
 
 
 def _must_be_renewable(seen: _Circumstances, certificate: ManagedCertificate, force: bool) -> None:
@@ -235,16 +244,21 @@ def _hurried(job: Job, now: datetime) -> Job:
 
 
 def _begin(
-    outcome: _Outcome, seen: _Circumstances, actor: Actor, certificate: ManagedCertificate, now: datetime
+    outcome: _Outcome,
+    seen: _Circumstances,
+    actor: Actor,
+    certificate: ManagedCertificate,
+    now: datetime,
+    at: datetime,
 ) -> Begun:
-    """A new round: what was under way is over, each key holder gets a job."""
+    """A new round, for `at`: what was under way is over, each key holder gets a job."""
     outcome.changed += [
         job_life.cancel(job, now, f"replaced by a new renewal of {actor.name}") for job in seen.issuing(certificate)
     ]
     if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS:
         certificate = life.step(certificate, CertificateEvent.ABANDON, now)
     policy = seen.policy(certificate)
-    jobs = tuple(_job(certificate, policy, holder, actor, now) for holder in seen.holders(certificate))
+    jobs = tuple(_job(certificate, policy, holder, actor, now, at) for holder in seen.holders(certificate))
     for job in jobs:
         outcome.note(actor, now, "renewal_job_created", certificate, job_id=job.id, agent_id=job.agent_id)
     begun = evolve(life.step(certificate, CertificateEvent.RENEW, now), renew_at=None)
@@ -253,7 +267,9 @@ def _begin(
     return Begun(begun, jobs)
 
 
-def _job(certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId, actor: Actor, now: datetime) -> Job:
+def _job(
+    certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId, actor: Actor, now: datetime, at: datetime
+) -> Job:
     return Job(
         id=JobId(mint("job", now)),
         type=JobType.ISSUANCE if certificate.expires_at is None else JobType.RENEWAL,
@@ -262,7 +278,7 @@ def _job(certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId
         status=JobStatus.AWAITING_CSR,
         max_attempts=max(1, policy.max_retries),
         requested_by=actor.name,
-        scheduled_at=now,
+        scheduled_at=at,
         created_at=now,
         updated_at=now,
     )
@@ -271,46 +287,86 @@ def _job(certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId
 # --- by itself --------------------------------------------------------------------------------------------------------
 
 
-def sweep(ports: Ports) -> int:
-    """Look at every certificate whose time has come. Returns how many were looked at."""
+def sweep(ports: Ports, pace: int = PACE) -> int:
+    """Look at every certificate whose time has come. `pace` is how many renewals a minute are begun with one issuer.
+    Returns how many were looked at."""
     done = 0
     while True:
         now = ports.clock.now()
         with ports.work() as work:
             due = work.certificates.due_for_renewal(now, BATCH)
-            _consider_all(work, due, now)
+            if due:
+                _consider_all(work, due, now, timedelta(minutes=1) / pace)
         done += len(due)
         if len(due) < BATCH:
             return done
 
 
-def _consider_all(work: Work, due: Sequence[ManagedCertificate], now: datetime) -> None:
-    if not due:
-        return
-    seen = _look(work, due, now)
+def _consider_all(work: Work, due: Sequence[ManagedCertificate], now: datetime, pause: timedelta) -> None:
     outcome = _Outcome()
-    for certificate in due:
-        _consider(outcome, seen, certificate, now)
-    outcome.write(work)
+    due = _told(work, outcome, due, now)
+    seen = _look(work, due, now)
+    ready = [certificate for certificate in due if _is_ready(outcome, seen, certificate, now)]
+    for certificate, at in zip(ready, _places(work, seen, ready, now, pause), strict=True):
+        _begin(outcome, seen, SYSTEM, certificate, now, at)
+    outcome.write(work, now)
 
 
-def _consider(outcome: _Outcome, seen: _Circumstances, certificate: ManagedCertificate, now: datetime) -> None:
+def _told(
+    work: Work, outcome: _Outcome, due: Sequence[ManagedCertificate], now: datetime
+) -> Sequence[ManagedCertificate]:
+    """The certificates after their owners were told what is due: renewal and alert are often due together, and are then
+    one change."""
+    ending = [each for each in due if each.next_alert_at is not None and each.next_alert_at <= now]
+    told = alerts.tell(work, ending, now)
+    outcome.events += told.events
+    moved = {certificate.id: certificate for certificate in told.certificates}
+    return [moved.get(certificate.id, certificate) for certificate in due]
+
+
+def _is_ready(outcome: _Outcome, seen: _Circumstances, certificate: ManagedCertificate, now: datetime) -> bool:
+    """Whether a renewal is to be begun. What keeps it from that, and what becomes of it instead, goes to `outcome`."""
+    policy = seen.policy(certificate)
     if not CERTIFICATE.allows(certificate.status, CertificateEvent.RENEW):
         outcome.certificates.append(evolve(certificate, renew_at=None, updated_at=now))
-    elif not seen.policy(certificate).auto_renew or not seen.holders(certificate):
-        outcome.certificates.append(_expiring(certificate, now))
+    elif not policy.auto_renew:
+        # Its policy may change: then it is given new times.
+        why = f"its renewal policy {policy.name} does not renew by itself"
+        outcome.certificates.append(_expiring(evolve(certificate, renew_at=None), now, why))
+    elif not seen.holders(certificate):
+        # Its targets may be enabled, or moved to another agent, without it being touched.
+        why = "it has no enabled target, so there is no agent to make its key"
+        outcome.certificates.append(_expiring(evolve(certificate, renew_at=now + LOOK_AGAIN), now, why))
     elif issued := seen.issued_too_often(certificate):
         _hold_back(outcome, certificate, now, issued)
     else:
-        _begin(outcome, seen, SYSTEM, certificate, now)
+        return True
+    return False
 
 
-def _expiring(certificate: ManagedCertificate, now: datetime) -> ManagedCertificate:
-    """Nobody renews it by itself: it shows as Expiring. Its policy or its targets may change without it being touched,
-    so it is looked at again."""
-    seen = evolve(certificate, renew_at=now + LOOK_AGAIN)
-    is_fresh = seen.status is CertificateStatus.ACTIVE
-    return life.step(seen, CertificateEvent.APPROACH_EXPIRY, now) if is_fresh else seen
+def _places(
+    work: Work, seen: _Circumstances, ready: Sequence[ManagedCertificate], now: datetime, pause: timedelta
+) -> Iterator[datetime]:
+    """When each of these renewals begins. After an outage, or when a policy changed, thousands are due at once; the
+    agents are asked for their CSRs one after the other, at the pace that was set for each issuer. Nobody waits beyond
+    the floor of its lead time, and what is beyond it, has expired or was never issued does not wait at all."""
+    floors = [policy_of_renewal.floor(seen.policy(certificate), certificate) or now for certificate in ready]
+    waiting = [each for each, floor in zip(ready, floors, strict=True) if floor > now]
+    turn = work.pace.take(Counter(each.issuer_id for each in waiting), pause, now)
+    turns: dict[IssuerId, datetime] = dict(turn)
+    for certificate, floor in zip(ready, floors, strict=True):
+        if floor <= now:
+            yield now
+        else:
+            yield min(turns[certificate.issuer_id], floor)
+            turns[certificate.issuer_id] += pause
+
+
+def _expiring(certificate: ManagedCertificate, now: datetime, why: str) -> ManagedCertificate:
+    """Nobody renews it by itself: it shows as Expiring, and says why."""
+    if certificate.status is CertificateStatus.ACTIVE:
+        return life.step(certificate, CertificateEvent.APPROACH_EXPIRY, now, why)
+    return evolve(certificate, status_reason=why) if certificate.status is CertificateStatus.EXPIRING else certificate
 
 
 def _hold_back(outcome: _Outcome, certificate: ManagedCertificate, now: datetime, issued: int) -> None:
@@ -318,6 +374,7 @@ def _hold_back(outcome: _Outcome, certificate: ManagedCertificate, now: datetime
     paused = evolve(certificate, renew_at=now + BREAKER_WINDOW, status_reason=reason, updated_at=now)
     outcome.certificates.append(paused)
     outcome.note(SYSTEM, now, "renewal_breaker_opened", certificate, issued=issued)
+    outcome.notices.append(notices.renewal_paused(paused, issued))
 
 
 def expire(ports: Ports) -> int:

@@ -24,10 +24,11 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.models.records import AuditEvent
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion, RevokedEntry
+from certctl_core.policy import schedule
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import AnswersOcsp, SignsCrls
 from certctl_core.ports.store import StoredCrl, Work
-from certctl_core.usecases import audit, scope
+from certctl_core.usecases import audit, notices, notifications, scope
 
 CRL_LIFE: Final = timedelta(hours=24)
 CRL_REFRESH: Final = timedelta(hours=12)
@@ -85,6 +86,8 @@ def revoke_many(
     )
     written = {certificate.id: certificate for certificate in work.certificates.save_many(revoked)}
     work.audit.add(*(_event(actor, certificate, versions[certificate.id], now) for certificate in revoked))
+    told = (_notice(actor, written[certificate.id], versions[certificate.id], reason) for certificate in revoked)
+    notifications.owe(work, now, *told)
     return tuple(one if one.problem else Revoked(written[one.certificate.id]) for one in judged)
 
 
@@ -108,7 +111,17 @@ def _judged(
             f"cannot revoke {certificate.id}: it was issued by {authority!r}, and not with {certificate.issuer_id}"
         )
         return Revoked(certificate, Conflict(foreign, hint="Have that CA revoke it, then archive it here."))
-    return Revoked(evolve(step, revoked_at=now, revocation_reason=reason, renew_at=None, next_alert_at=None))
+    return Revoked(evolve(schedule.none(step), revoked_at=now, revocation_reason=reason))
+
+
+def _notice(
+    actor: Actor,
+    certificate: ManagedCertificate,
+    versions: Sequence[CertificateVersion],
+    reason: RevocationReason,
+) -> notifications.Notice:
+    serials = [version.serial_number for version in versions if not version.is_foreign]
+    return notices.revoked(certificate, reason, serials, actor.name)
 
 
 def _event(

@@ -10,6 +10,7 @@ from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopState
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Query, Where, Work
+from certctl_core.usecases import watchdog
 
 EXPIRING_WITHIN = timedelta(days=30)
 _IN_USE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStatus.RENEWAL_IN_PROGRESS)
@@ -17,11 +18,13 @@ _IN_USE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStat
 
 @frozen(kw_only=True)
 class Summary:
-    """The state of the fleet at `at`. Counts of agents are by status and leave out retired ones."""
+    """The state of the fleet at `at`. Counts of agents are by status and leave out retired ones. `overdue` is how many
+    certificates should have been renewed by then and have not been."""
 
     at: datetime
     certificates: Mapping[CertificateStatus, int]
     expiring_soon: int
+    overdue: int
     jobs: Mapping[JobStatus, int]
     agents: Mapping[str, int]
 
@@ -37,6 +40,7 @@ def summary(ports: Ports) -> Summary:
             at=now,
             certificates=work.certificates.count_by_status(),
             expiring_soon=_expiring(work, now),
+            overdue=watchdog.count(work, now),
             jobs=work.jobs.count_by_status(),
             agents=work.agents.count_by_status(),
         )

@@ -3,17 +3,19 @@
 For each kind there is the object itself, what creates one, and what changes one: there, what is not given stays.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import attrs
 from attrs import Factory, frozen
 
 from certctl_core.models import catalog as facts
 from certctl_core.models.catalog import ConfigSource, TestStatus
+from certctl_core.models.records import AlertSeverity, Channel
 from certctl_core.usecases import catalog as usecases
-from certctl_web.media.bounds import Amount, Identity, Name, Prose, Reference, Word
+from certctl_web.media.bounds import Amount, Identity, Matching, Name, Prose, Range, Reference, Word
 from certctl_web.media.reading import Accepts, fields_of
 
 
@@ -191,15 +193,23 @@ def _profile(asked: CreateProfile | UpdateProfile) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class RenewalPolicy:
-    """When and how often renewal is tried. `renewal_window_days` 0 means the last third of a certificate's life."""
+    """When and how often renewal is tried, and who hears of it.
+
+    The lead time is `renewal_window_days`, or `renewal_window_share` of a certificate's life; with 0 days and no share
+    it is the last third. `alert_channels` are by severity: what is not in it goes by e-mail to the owner, what has an
+    empty list goes nowhere. `alert_severity_map` is by threshold in days.
+    """
 
     id: str
     name: str
     renewal_window_days: int
+    renewal_window_share: float | None = None
     auto_renew: bool
     max_retries: int
     retry_interval_seconds: int
     alert_thresholds_days: tuple[int, ...]
+    alert_channels: Mapping[str, tuple[Channel, ...]] | None = None
+    alert_severity_map: Mapping[str, AlertSeverity] | None = None
     certificate_profile_id: str | None = None
     created_at: datetime
     updated_at: datetime
@@ -212,19 +222,37 @@ class RenewalPolicy:
                 "renewal_window_days": _seconds(fact.renewal_window) // 86400,
                 "retry_interval_seconds": _seconds(fact.retry_interval),
                 "certificate_profile_id": fact.profile_id,
+                "alert_channels": {key.value: channels for key, channels in fact.alert_channels.items()} or None,
+                "alert_severity_map": {str(days): severity for days, severity in fact.alert_severity_map.items()}
+                or None,
             },
         )
 
 
+Share = Annotated[float, Range(0, 1)]
+"""Of a certificate's life; neither all of it nor nothing, which stands for no share."""
+
+Threshold = Annotated[
+    str,
+    Matching(re.compile(r"([0-9]|[1-9][0-9]|[12][0-9][0-9]|3[0-5][0-9]|36[0-5])"), "a number of days from 0 to 365"),
+]
+"""Days before the end, as the name of something in a JSON object."""
+
+
 @frozen(kw_only=True)
 class CreateRenewalPolicy(Accepts):
+    """A lead time in days or as a share of a certificate's life; without either it is the last third."""
+
     id: Identity | None = None
     name: Name
     renewal_window_days: Amount = 0
+    renewal_window_share: Share | None = None
     auto_renew: bool = True
     max_retries: Amount = 3
     retry_interval_seconds: Amount = 3600
     alert_thresholds_days: tuple[int, ...] = (30, 14, 7, 0)
+    alert_channels: Mapping[AlertSeverity, tuple[Channel, ...]] = Factory(dict)
+    alert_severity_map: Mapping[Threshold, AlertSeverity] = Factory(dict)
     certificate_profile_id: Reference | None = None
 
     blank: ClassVar = frozenset({"id", "certificate_profile_id"})
@@ -235,12 +263,17 @@ class CreateRenewalPolicy(Accepts):
 
 @frozen(kw_only=True)
 class UpdateRenewalPolicy(Accepts):
+    """A lead time in days takes the place of a share, and the other way round; 0 stands for the last third."""
+
     name: Name | None = None
     renewal_window_days: Amount | None = None
+    renewal_window_share: Share | None = None
     auto_renew: bool | None = None
     max_retries: Amount | None = None
     retry_interval_seconds: Amount | None = None
     alert_thresholds_days: tuple[int, ...] | None = None
+    alert_channels: Mapping[AlertSeverity, tuple[Channel, ...]] | None = None
+    alert_severity_map: Mapping[Threshold, AlertSeverity] | None = None
     certificate_profile_id: Reference | None = None
 
     ignored: ClassVar = frozenset({"id", "created_at", "updated_at"})
@@ -256,6 +289,8 @@ def _policy(asked: CreateRenewalPolicy | UpdateRenewalPolicy) -> dict[str, Any]:
     wanted["renewal_window"] = _days(days)
     wanted["retry_interval"] = None if seconds is None else timedelta(seconds=seconds)
     wanted["profile_id"] = wanted.pop("certificate_profile_id")
+    if asked.alert_severity_map is not None:
+        wanted["alert_severity_map"] = {int(days): severity for days, severity in asked.alert_severity_map.items()}
     return wanted
 
 

@@ -149,6 +149,12 @@ def _exactly(kind: type, words: str) -> Hook:
     return read
 
 
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"must be a number, not {_called(value)}")
+    return float(value)
+
+
 def _called(value: Any) -> str:
     names = {
         dict: "an object",
@@ -266,6 +272,7 @@ def _json_reader() -> cattrs.Converter:
     reader = _reader()
     reader.register_structure_hook(str, _exactly(str, "a text"))
     reader.register_structure_hook(int, _exactly(int, "a whole number"))
+    reader.register_structure_hook(float, _number)
     reader.register_structure_hook(bool, _exactly(bool, "true or false"))
     a_list, an_object = _exactly(list, "a list"), _exactly(dict, "an object")
     reader.register_structure_hook_factory(_is_tuple, lambda kind: _collection(reader, kind, list, a_list))

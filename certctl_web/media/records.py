@@ -70,11 +70,13 @@ class Loops:
 
 @frozen(kw_only=True)
 class DashboardSummary:
-    """The state of the fleet at `completed_at`. Retired agents and archived certificates are not counted."""
+    """The state of the fleet at `completed_at`. Retired agents and archived certificates are not counted.
+    `overdue_renewals` are certificates that should have been renewed by now and have not been."""
 
     total_certificates: int
     expiring_certificates: int
     expired_certificates: int
+    overdue_renewals: int
     revoked_certificates: int
     active_agents: int
     offline_agents: int
@@ -91,6 +93,7 @@ class DashboardSummary:
         return cls(
             total_certificates=summary.total_certificates,
             expiring_certificates=summary.expiring_soon,
+            overdue_renewals=summary.overdue,
             expired_certificates=summary.certificates.get(CertificateStatus.EXPIRED, 0),
             revoked_certificates=summary.certificates.get(CertificateStatus.REVOKED, 0),
             active_agents=summary.agents.get(AgentStatus.ONLINE.value, 0),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from certctl_web.operation import Row
-from certctl_web.operations import agents, audit, catalog, certificates, jobs, keys, observed, seals, server
+from certctl_web.operations import agents, audit, catalog, certificates, jobs, keys, observed, renewals, seals, server
 from certctl_web.protocols import crl, ocsp, trust
 
 TABLE: Final[tuple[Row, ...]] = (
@@ -15,6 +15,7 @@ TABLE: Final[tuple[Row, ...]] = (
     *seals.ROWS,
     *observed.ROWS,
     *keys.ROWS,
+    *renewals.ROWS,
     *server.ROWS,
     *crl.ROWS,
     *ocsp.ROWS,

@@ -13,6 +13,7 @@ from certctl_core.models.certificates import (
     Deployment,
     RevocationReason,
 )
+from certctl_core.ports.store import Is, Query, Where
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, SECOND, OpenWork
 
@@ -49,6 +50,36 @@ class TestSweeps:
             due = work.certificates.due_for_expiry(AT, 10)
             assert [c.id for c in due] == ["over-Failed", "over-Expiring", "over-Active"]
             assert [c.id for c in work.certificates.due_for_expiry(AT, 1)] == ["over-Failed"]
+
+    def test_due_for_an_alert_is_whose_time_has_come(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            for name, at in {"later": AT + SECOND, "now": AT, "long ago": AT - DAY, "never": None}.items():
+                work.certificates.add(facts.certificate(name, next_alert_at=at))
+        with seeded() as work:
+            assert [c.id for c in work.certificates.due_for_alert(AT, 10)] == ["long ago", "now"]
+            assert [c.id for c in work.certificates.due_for_alert(AT, 1)] == ["long ago"]
+
+    def test_newly_overdue_is_what_was_not_reported(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            for name, at in {"later": AT + SECOND, "now": AT, "long ago": AT - DAY, "never": None}.items():
+                work.certificates.add(facts.certificate(name, overdue_at=at))
+            work.certificates.add(facts.certificate("reported", overdue_at=AT - 2 * DAY, overdue_reported_at=AT - DAY))
+        with seeded() as work:
+            assert [c.id for c in work.certificates.newly_overdue(AT, 10)] == ["long ago", "now"]
+            assert [c.id for c in work.certificates.newly_overdue(AT, 1)] == ["long ago"]
+            overdue = work.certificates.page(Query((Where("overdue_at", AT, Is.BEFORE),), sort="overdue_at"))
+            assert [c.id for c in overdue.items] == ["reported", "long ago"]
+
+    def test_those_of_a_policy_follow_in_order_of_their_ids(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            work.renewal_policies.add(facts.policy("rp-2"))
+            for name in ("mc-c", "mc-a", "mc-d", "mc-b"):
+                work.certificates.add(facts.certificate(name, renewal_policy_id="rp-2"))
+            work.certificates.add(facts.certificate("mc-bb"))
+        with seeded() as work:
+            assert [c.id for c in work.certificates.lock_following("rp-2", "", 3)] == ["mc-a", "mc-b", "mc-c"]
+            assert [c.id for c in work.certificates.lock_following("rp-2", "mc-b", 3)] == ["mc-c", "mc-d"]
+            assert list(work.certificates.lock_following("nobody's", "", 3)) == []
 
     def test_counts_name_every_status(self, issued: OpenWork) -> None:
         with issued() as work:

@@ -105,12 +105,13 @@ CROWD = b"""
 
     INSERT INTO managed_certificates (
         id, name, common_name, environment, owner_id, team_id, issuer_id, renewal_policy_id, status, target_ids,
-        expires_at, renew_at, next_policy_check_at, created_at, updated_at
+        expires_at, renew_at, next_policy_check_at, next_alert_at, overdue_at, created_at, updated_at
     )
     SELECT 'mc-' || n, 'name ' || md5(n::text), md5((n / 3)::text) || '.example', 'env-' || n % 7, 'owner-1', 'team-1',
            'iss-1', 'rp-default', (ARRAY['Active', 'Active', 'Active', 'Pending', 'RenewalInProgress'])[n % 5 + 1],
            ARRAY['target-' || n % 3000 + 1], at + n * interval '10 minutes', at + n * interval '5 minutes',
-           at + n * interval '5 minutes', at - n * interval '1 minute', at - n * interval '30 seconds'
+           at + n * interval '5 minutes', at + n * interval '5 minutes', at + n * interval '7 minutes',
+           at - n * interval '1 minute', at - n * interval '30 seconds'
     FROM generate_series(1, 10000) AS n, (SELECT '2031-03-04T00:00:00Z'::timestamptz AS at) AS start;
 
     INSERT INTO policy_violations (id, certificate_id, rule_id, message, severity, opened_at, resolved_at)
@@ -151,6 +152,8 @@ SWEEPS: dict[str, tuple[Callable[[Work], Any], str]] = {
         "managed_certificates_policy_check_idx",
     ),
     "violations of a rule": (lambda w: w.violations.open_under("pr-7", "", 100), "policy_violations_open_of_rule_idx"),
+    "due_for_alert": (lambda w: w.certificates.due_for_alert(AT, 100), "managed_certificates_alert_idx"),
+    "newly_overdue": (lambda w: w.certificates.newly_overdue(AT, 100), "managed_certificates_overdue_idx"),
     "due_releases": (lambda w: w.jobs.due_releases(AT, 100), "jobs_lease_idx"),
     "due_retries": (lambda w: w.jobs.due_retries(AT, 100), "jobs_retry_idx"),
     "due_timeouts": (lambda w: w.jobs.due_timeouts(AT, AT, 100), "jobs_awaiting_csr_idx"),
@@ -168,6 +171,10 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "many": lambda w: w.certificates.many([f"mc-{n}" for n in range(1, 50)]),
     "open_of": lambda w: w.jobs.open_of("mc-7"),
     "deployments": lambda w: w.deployments.of("mc-7"),
+    "overdue": lambda w: w.certificates.page(Query((Where("overdue_at", AT, Is.BEFORE),), sort="overdue_at")),
+    "those of a policy": lambda w: w.certificates.lock_following("rp-default", "mc-7", 100),
+    "jobs of many": lambda w: w.jobs.open_of_many([f"mc-{n}" for n in range(1, 50)]),
+    "issued to many": lambda w: w.attempts.issued_since_many([f"mc-{n}" for n in range(1, 50)], AT),
     "agent counts": lambda w: w.agents.counts("agent-7"),
     "jobs of a certificate": lambda w: w.jobs.page(Query(where=(Where("certificate_id", "mc-7"),))),
     "certificates of an agent": lambda w: w.certificates.page(Query(where=(Where("agent_id", "agent-7"),))),

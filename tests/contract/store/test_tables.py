@@ -17,7 +17,7 @@ from certctl_core.models.certificates import CertificateSource, CertificateStatu
 from certctl_core.models.jobs import JobStatus, JobType, VerificationStatus
 from certctl_core.models.observed import DiscoveryStatus, HealthStatus
 from certctl_core.models.policies import Severity
-from certctl_core.models.records import NotificationStatus
+from certctl_core.models.records import AlertSeverity, Channel, NotificationStatus
 from certctl_core.ports.store import Query, Table, Work
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, OpenWork
@@ -47,6 +47,8 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "max_retries": 7,
             "retry_interval": timedelta(minutes=1),
             "alert_thresholds_days": (60, 1),
+            "alert_channels": {AlertSeverity.CRITICAL: (Channel.PAGER_DUTY, Channel.EMAIL), AlertSeverity.WARNING: ()},
+            "alert_severity_map": {60: AlertSeverity.INFORMATIONAL, 1: AlertSeverity.CRITICAL},
             "profile_id": "prof-1",
         },
     ),
@@ -101,9 +103,12 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "status": CertificateStatus.REVOKED,
             "status_reason": "because",
             "generation": 3,
+            "valid_from": AT - DAY,
             "expires_at": AT + DAY,
             "renew_at": AT,
             "next_alert_at": AT,
+            "overdue_at": AT,
+            "overdue_reported_at": AT,
             "next_policy_check_at": AT,
             "last_renewal_at": AT,
             "last_deployment_at": AT,

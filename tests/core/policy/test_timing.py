@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from certctl_core.errors import Invalid
 from certctl_core.ids import CertificateId, IssuerId, OwnerId, RenewalPolicyId, TeamId
 from certctl_core.models.catalog import RenewalPolicy
-from certctl_core.models.certificates import ManagedCertificate, RevocationReason
-from certctl_core.policy import alerts, renewal, retry
+from certctl_core.models.certificates import CertificateStatus, ManagedCertificate, RevocationReason
+from certctl_core.models.records import AlertSeverity, Channel, NotificationType
+from certctl_core.policy import alerts, renewal, retry, schedule
 from certctl_core.policy.jitter import fraction
 from certctl_core.policy.revocation import parse_reason
 
@@ -167,22 +168,120 @@ def test_parts_are_kept_apart() -> None:
 
 
 def test_alerts_come_at_each_threshold_once() -> None:
-    policy = _policy(alert_thresholds_days=(0, 30, 7, 14))
     end = NOW + timedelta(days=90)
+    counting = alerts.thresholds(_policy(alert_thresholds_days=(0, 30, 7, 14)), NOW, end)
     times = [NOW]
-    while (following := alerts.next_alert_at(policy, end, times[-1])) is not None:
+    while (following := alerts.next_alert_at(counting, end, times[-1])) is not None:
         times.append(following)
-    assert [alerts.threshold_crossed(policy, end, at) for at in times[1:]] == [30, 14, 7, 0]
+    assert [alerts.threshold_crossed(counting, end, at) for at in times[1:]] == [30, 14, 7, 0]
 
 
 def test_before_the_first_threshold_nothing_is_crossed() -> None:
-    policy = _policy(alert_thresholds_days=(30,))
-    assert alerts.threshold_crossed(policy, NOW + timedelta(days=31), NOW) is None
-    assert alerts.next_alert_at(_policy(alert_thresholds_days=()), NOW, NOW) is None
+    assert alerts.threshold_crossed((30,), NOW + timedelta(days=31), NOW) is None
+    assert alerts.next_alert_at((), NOW, NOW) is None
 
 
 def test_after_a_long_silence_only_the_last_threshold_counts() -> None:
-    assert alerts.threshold_crossed(_policy(), NOW + timedelta(days=3), NOW) == 7
+    assert alerts.threshold_crossed((30, 14, 7, 0), NOW + timedelta(days=3), NOW) == 7
+
+
+@pytest.mark.parametrize(
+    ("life", "counting"),
+    [
+        (timedelta(days=398), (30, 14, 7, 0)),
+        (timedelta(days=90), (30, 14, 7, 0)),
+        (timedelta(days=47), (30, 14, 7, 0)),
+        (timedelta(days=44), (14, 7, 0)),
+        (timedelta(days=12), (7, 0)),
+        (timedelta(days=6), (0,)),
+        (timedelta(minutes=30), (0,)),
+    ],
+)
+def test_no_threshold_reaches_into_the_first_third_of_a_life(life: timedelta, counting: tuple[int, ...]) -> None:
+    assert alerts.thresholds(_policy(), NOW, NOW + life) == counting
+
+
+@given(LIVES, st.sets(st.integers(0, 365), max_size=8), st.text(max_size=5))
+def test_nobody_is_told_of_an_end_when_a_certificate_is_issued(life: timedelta, days: set[int], key: str) -> None:
+    policy = _policy(alert_thresholds_days=tuple(days))
+    issued = schedule.issued(_certificate(id=CertificateId(key)), policy, NOW, NOW + life, NOW)
+    assert issued.next_alert_at is None or issued.next_alert_at >= NOW + life * 0.33
+
+
+def test_a_threshold_matters_as_the_policy_says_and_else_by_its_nearness() -> None:
+    policy = _policy(alert_severity_map={30: AlertSeverity.CRITICAL})
+    assert [alerts.severity(policy, days) for days in (60, 30, 29, 1, 0)] == [
+        AlertSeverity.INFORMATIONAL,
+        AlertSeverity.CRITICAL,
+        AlertSeverity.WARNING,
+        AlertSeverity.WARNING,
+        AlertSeverity.CRITICAL,
+    ]
+
+
+def test_messages_go_where_the_policy_says_and_what_it_leaves_out_is_not_kept_quiet() -> None:
+    policy = _policy(
+        alert_channels={AlertSeverity.WARNING: (Channel.SLACK, Channel.TEAMS), AlertSeverity.INFORMATIONAL: ()}
+    )
+    kind = NotificationType.EXPIRATION_WARNING
+    assert alerts.channels(policy, kind, AlertSeverity.WARNING) == (Channel.SLACK, Channel.TEAMS)
+    assert alerts.channels(policy, kind, AlertSeverity.INFORMATIONAL) == ()
+    assert alerts.channels(policy, kind, AlertSeverity.CRITICAL) == (Channel.EMAIL,)
+    revoked = alerts.channels(policy, NotificationType.REVOCATION, AlertSeverity.CRITICAL)
+    assert revoked == (Channel.EMAIL, Channel.WEBHOOK)
+
+
+# Everything that is to happen
+
+
+def test_the_times_of_a_certificate_follow_one_another() -> None:
+    issued = schedule.issued(_certificate(), _policy(), NOW, NOW + timedelta(days=90), NOW)
+    floor = renewal.floor(_policy(), issued)
+    assert issued.renew_at is not None
+    assert issued.overdue_at is not None
+    assert floor is not None
+    assert issued.renew_at < issued.overdue_at < floor < NOW + timedelta(days=90)
+    assert issued.overdue_at == NOW + timedelta(days=67.5)
+
+
+def test_a_window_may_be_a_share_of_life() -> None:
+    half = _policy(renewal_window_share=0.5)
+    assert renewal.lead(half, NOW, NOW + timedelta(days=90)) == timedelta(days=45)
+    assert renewal.lead(half, NOW, NOW + timedelta(days=6)) == timedelta(days=3)
+    most = _policy(renewal_window_share=0.99)
+    assert renewal.lead(most, NOW, NOW + timedelta(days=90)) == timedelta(days=60)
+
+
+def test_what_is_not_renewed_by_itself_is_never_overdue() -> None:
+    by_hand = _policy(auto_renew=False)
+    assert schedule.issued(_certificate(), by_hand, NOW, NOW + timedelta(days=90), NOW).overdue_at is None
+    assert schedule.first(_certificate(target_ids=("t",)), by_hand, NOW).renew_at is None
+
+
+@pytest.mark.parametrize("status", CertificateStatus)
+@given(
+    st.timedeltas(min_value=timedelta(days=-100), max_value=timedelta(days=100)),
+    st.booleans(),
+    st.none() | st.timedeltas(min_value=timedelta(days=-5), max_value=timedelta(days=5)),
+)
+def test_a_changed_policy_promises_nothing_to_what_is_over_and_loses_nobody_else(
+    status: CertificateStatus, left: timedelta, auto: bool, waits: timedelta | None
+) -> None:
+    policy = _policy(auto_renew=auto)
+    before = _certificate(
+        status=status,
+        target_ids=("t-1",),
+        valid_from=NOW + left - timedelta(days=90),
+        expires_at=NOW + left,
+        renew_at=None if waits is None else NOW + waits,
+    )
+    after = schedule.changed(before, policy, NOW)
+    assert schedule.changed(after, policy, NOW) == after
+    if status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED):
+        assert (after.renew_at, after.next_alert_at, after.overdue_at) == (None, None, None)
+    elif auto and status is not CertificateStatus.RENEWAL_IN_PROGRESS:
+        assert after.renew_at is not None
+    assert (after.status, after.expires_at) == (status, before.expires_at)
 
 
 # Reasons

@@ -1,16 +1,28 @@
 """Renewal on demand and by the sweep."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from attrs import evolve
 
-from certctl_core.errors import Conflict, IllegalTransition, NotFound, UpstreamUnavailable
+from certctl_core.errors import Conflict, IllegalTransition, Invalid, NotFound, UpstreamUnavailable
+from certctl_core.ids import IssuerId
 from certctl_core.models.access import Scope
-from certctl_core.models.certificates import CertificateStatus, RevocationReason
+from certctl_core.models.catalog import RenewalPolicy
+from certctl_core.models.certificates import CertificateStatus, ManagedCertificate, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType
-from certctl_core.usecases import catalog, certificates, issuance, jobs, renewal, revocation
-from tests.core.usecases.world import ADMIN, World
+from certctl_core.models.records import AlertSeverity, Channel
+from certctl_core.policy import renewal as renewal_policy
+from certctl_core.ports.store import Query
+from certctl_core.usecases import catalog, certificates, issuance, jobs, renewal, rescheduling, revocation
+from tests.core.usecases.world import ADMIN, START, World
+
+
+def change_policy(world: World, **changes: Any) -> None:
+    """As an operator does, and with what follows by and by."""
+    catalog.update_renewal_policy(world.ports, ADMIN, "rp-test", catalog.UpdateRenewalPolicy(**changes))
+    rescheduling.work_off(world.ports)
 
 
 def test_a_new_certificate_is_pending_and_the_sweep_issues_it_without_a_human(world: World) -> None:
@@ -45,8 +57,7 @@ def test_a_policy_that_does_not_renew_marks_the_certificate_as_expiring(world: W
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
     world.issued(certificate, agent)
-    with world.ports.work() as work:
-        work.renewal_policies.save(evolve(work.renewal_policies.get("rp-test"), auto_renew=False))
+    change_policy(world, auto_renew=False)
 
     world.clock.advance(timedelta(days=70))
     renewal.sweep(world.ports)
@@ -168,14 +179,13 @@ def test_a_policy_that_renews_again_takes_its_certificates_up_again(world: World
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
     world.issued(certificate, agent)
-    with world.ports.work() as work:
-        by_hand = work.renewal_policies.save(evolve(work.renewal_policies.get("rp-test"), auto_renew=False))
+    change_policy(world, auto_renew=False)
     world.clock.advance(timedelta(days=70))
-    renewal.sweep(world.ports)
-    with world.ports.work() as work:
-        work.renewal_policies.save(evolve(by_hand, auto_renew=True))
+    assert renewal.sweep(world.ports) == 1
+    assert "does not renew by itself" in world.now_is(certificate).status_reason
+    assert renewal.sweep(world.ports) == 0
 
-    world.clock.advance(timedelta(days=1))
+    change_policy(world, auto_renew=True)
     renewal.sweep(world.ports)
     assert world.now_is(certificate).status is CertificateStatus.RENEWAL_IN_PROGRESS
 
@@ -308,3 +318,205 @@ def test_a_certificate_that_failed_and_ran_out_still_says_why(world: World) -> N
     assert renewal.expire(world.ports) == 1
     assert world.now_is(certificate).status is CertificateStatus.EXPIRED
     assert world.now_is(certificate).status_reason == "cancelled by alice"
+
+
+# Together with others
+
+
+def test_after_an_outage_renewals_begin_one_after_the_other(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    for number in range(6):
+        world.issued(world.certificate(target, name=f"site-{number}"), agent, f"key {number}")
+    world.clock.advance(timedelta(days=64))
+
+    assert renewal.sweep(world.ports, pace=2) == 6
+
+    times = sorted(job.scheduled_at for job in world.jobs(JobStatus.AWAITING_CSR))
+    assert times == [world.clock.now() + timedelta(seconds=30) * place for place in range(6)]
+    with world.ports.work() as work:
+        offered = work.jobs.awaiting_csr(agent.id, world.clock.now() + timedelta(minutes=1), 50)
+    assert len(offered) == 3
+
+
+def test_a_later_sweep_stands_in_line_behind_an_earlier_one(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    first, second = world.certificate(target, name="first"), world.certificate(target, name="second")
+    world.issued(first, agent, "key 1")
+    world.clock.advance(timedelta(days=5))
+    world.issued(second, agent, "key 2")
+    world.clock.advance(timedelta(days=59))
+    assert renewal.sweep(world.ports, pace=1) == 1
+    with world.ports.work() as work:
+        work.certificates.save(evolve(work.certificates.get(second.id), renew_at=world.clock.now()))
+
+    assert renewal.sweep(world.ports, pace=1) == 1
+
+    times = sorted(job.scheduled_at for job in world.jobs(JobStatus.AWAITING_CSR))
+    assert times == [world.clock.now(), world.clock.now() + timedelta(minutes=1)]
+
+
+def test_nobody_waits_for_others_beyond_the_floor(world: World) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    for number in range(4):
+        world.issued(world.certificate(target, name=f"site-{number}"), agent, f"key {number}")
+    world.clock.advance(timedelta(days=64))
+    with world.ports.work() as work:
+        work.pace.take({IssuerId("iss-local"): 10**6}, timedelta(minutes=1), world.clock.now())
+    renewal.sweep(world.ports, pace=1)
+    floor = min(c.expires_at for c in map(world.now_is, _all(world)) if c.expires_at) - timedelta(days=15)
+    for job in world.jobs(JobStatus.AWAITING_CSR):
+        assert abs(job.scheduled_at - floor) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("days", [76, 95])
+def test_what_is_late_or_over_is_begun_at_once(world: World, days: int) -> None:
+    agent = world.agent()
+    target = world.target(agent)
+    for number in range(3):
+        world.issued(world.certificate(target, name=f"site-{number}"), agent, f"key {number}")
+    world.clock.advance(timedelta(days=days))
+    renewal.expire(world.ports)
+    renewal.sweep(world.ports, pace=1)
+    assert {job.scheduled_at for job in world.jobs(JobStatus.AWAITING_CSR)} == {world.clock.now()}
+
+
+def test_an_operator_does_not_stand_in_line(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.issued(certificate, agent)
+    world.clock.advance(timedelta(days=64))
+    with world.ports.work() as work:
+        work.pace.take({IssuerId("iss-local"): 60}, timedelta(minutes=1), world.clock.now())
+    renewal.sweep(world.ports)
+    (waiting,) = world.jobs(JobStatus.AWAITING_CSR)
+    assert waiting.scheduled_at == world.clock.now() + timedelta(hours=1)
+
+    (hurried,) = renewal.renew(world.ports, ADMIN, certificate.id)
+
+    assert hurried.id == waiting.id
+    assert hurried.scheduled_at == world.clock.now()
+
+
+# The policy
+
+
+def test_a_wider_window_makes_certificates_due_that_were_not(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.issued(certificate, agent)
+    world.clock.advance(timedelta(days=50))
+    assert renewal.sweep(world.ports) == 0
+
+    change_policy(world, renewal_window_share=0.6)
+
+    assert renewal.sweep(world.ports) == 1
+    assert world.now_is(certificate).status is CertificateStatus.RENEWAL_IN_PROGRESS
+
+
+def test_a_policy_takes_more_certificates_along_than_fit_a_batch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rescheduling, "BATCH", 3)
+    agent = world.agent()
+    target = world.target(agent)
+    for number in range(7):
+        world.issued(world.certificate(target, name=f"site-{number}"), agent, f"key {number}")
+    change_policy(world, renewal_window=timedelta(days=10))
+    assert all(c.renew_at and c.renew_at > world.clock.now() + timedelta(days=79) for c in _all(world))
+    assert rescheduling.work_off(world.ports) == 0
+
+
+def test_a_change_while_certificates_are_being_taken_along_begins_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescheduling, "BATCH", 2)
+    agent = world.agent()
+    target = world.target(agent)
+    for number in range(5):
+        world.issued(world.certificate(target, name=f"site-{number}"), agent, f"key {number}")
+    catalog.update_renewal_policy(
+        world.ports, ADMIN, "rp-test", catalog.UpdateRenewalPolicy(renewal_window=timedelta(days=10))
+    )
+    with world.ports.work() as work:
+        claimed = work.reschedulings.claim()
+        assert claimed is not None
+        work.reschedulings.advance(evolve(claimed, after="mc-site-3"))
+    catalog.update_renewal_policy(
+        world.ports, ADMIN, "rp-test", catalog.UpdateRenewalPolicy(renewal_window=timedelta(days=20))
+    )
+    assert rescheduling.work_off(world.ports) == 5
+    assert {renewal_policy.floor(_policy(world), each) for each in _all(world)} == {
+        (each.expires_at or START) - timedelta(days=10) for each in _all(world)
+    }
+
+
+def test_a_change_that_touches_no_time_reschedules_nothing(world: World) -> None:
+    catalog.update_renewal_policy(
+        world.ports, ADMIN, "rp-test", catalog.UpdateRenewalPolicy(name="other", max_retries=5)
+    )
+    with world.ports.work() as work:
+        assert work.reschedulings.claim() is None
+
+
+def test_a_policy_that_is_gone_is_as_good_as_followed(world: World) -> None:
+    made = catalog.create_renewal_policy(world.ports, ADMIN, catalog.CreateRenewalPolicy(name="brief"))
+    asked = catalog.UpdateRenewalPolicy(renewal_window=timedelta(days=9))
+    catalog.update_renewal_policy(world.ports, ADMIN, made.id, asked)
+    catalog.delete_renewal_policy(world.ports, ADMIN, made.id)
+    assert rescheduling.work_off(world.ports) == 0
+    with world.ports.work() as work:
+        assert work.reschedulings.claim() is None
+
+
+def test_a_certificate_that_changes_its_policy_takes_the_new_times(world: World) -> None:
+    agent = world.agent()
+    certificate = world.certificate(world.target(agent))
+    world.issued(certificate, agent)
+    brief = catalog.create_renewal_policy(
+        world.ports, ADMIN, catalog.CreateRenewalPolicy(name="brief", renewal_window=timedelta(days=5))
+    )
+    moved = certificates.update(
+        world.ports, ADMIN, certificate.id, certificates.UpdateCertificate(renewal_policy_id=brief.id)
+    )
+    assert moved.renew_at is not None
+    assert moved.renew_at > world.clock.now() + timedelta(days=84)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"renewal_window_share": 1.0}, "renewal_window_share"),
+        ({"renewal_window_share": -0.1}, "renewal_window_share"),
+        ({"renewal_window_share": 0.5, "renewal_window": timedelta(days=5)}, "renewal_window_share"),
+        ({"renewal_window": timedelta(days=400)}, "renewal_window_days"),
+        ({"alert_thresholds_days": (30, 7, 30)}, "alert_thresholds_days[2]"),
+        ({"alert_thresholds_days": (366,)}, "alert_thresholds_days[0]"),
+        ({"alert_thresholds_days": tuple(range(21))}, "alert_thresholds_days"),
+        ({"alert_severity_map": {400: AlertSeverity.WARNING}}, "alert_severity_map.400"),
+        ({"alert_channels": {AlertSeverity.WARNING: (Channel.SLACK, Channel.SLACK)}}, "alert_channels.warning"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused_by_field(world: World, given: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        catalog.create_renewal_policy(world.ports, ADMIN, catalog.CreateRenewalPolicy(name="odd", **given))
+    assert [problem.field for problem in refusal.value.fields] == [field]
+
+
+def test_a_window_in_days_takes_the_place_of_a_share_and_the_other_way_round(world: World) -> None:
+    change_policy(world, renewal_window_share=0.25)
+    assert (_policy(world).renewal_window, _policy(world).renewal_window_share) == (None, 0.25)
+    change_policy(world, renewal_window=timedelta(days=20))
+    assert (_policy(world).renewal_window, _policy(world).renewal_window_share) == (timedelta(days=20), None)
+    change_policy(world, renewal_window=timedelta(0), renewal_window_share=0.5)
+    assert (_policy(world).renewal_window, _policy(world).renewal_window_share) == (None, 0.5)
+    change_policy(world, renewal_window=timedelta(0))
+    assert (_policy(world).renewal_window, _policy(world).renewal_window_share) == (None, None)
+
+
+def _policy(world: World) -> RenewalPolicy:
+    return catalog.get_renewal_policy(world.ports, "rp-test")
+
+
+def _all(world: World) -> tuple[ManagedCertificate, ...]:
+    return certificates.page(world.ports, Query(limit=100)).items
