@@ -5,6 +5,7 @@ HTTPS with TLS 1.3 and nothing else, because every call carries an API key.
 
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -48,10 +49,8 @@ class ControlPlane:
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any | None = None
     ) -> Answer:
         """The answer, whatever its status. Of `query`, what is None is left out. Raises `Unreachable`."""
-        given = {name: _in_query(value) for name, value in (query or {}).items() if value is not None}
-        whole = f"{path}?{urlencode(given)}" if given else path
         try:
-            return self._http.call(method, whole, body=body, idempotent=method != "POST")
+            return self._http.call(method, _with_query(path, query), body=body, idempotent=method != "POST")
         except UpstreamUnavailable as problem:
             raise Unreachable(problem.message, hint=self._advice(problem)) from problem
 
@@ -67,6 +66,20 @@ class ControlPlane:
         except UpstreamUnavailable as problem:
             raise Unreachable(problem.message, hint=self._advice(problem)) from problem
 
+    @contextmanager
+    def stream(self, path: str, *, query: Mapping[str, Any] | None = None) -> Iterator[Iterator[bytes]]:
+        """The parts of a long answer as they arrive. Raises `Unreachable`, also while they do, and what a status other
+        than 2xx means."""
+        try:
+            with self._http.stream(_with_query(path, query)) as arriving:
+                if 200 <= arriving.status < 300:
+                    yield arriving.parts
+                    return
+                refusal = arriving.whole()
+        except UpstreamUnavailable as problem:
+            raise Unreachable(problem.message, hint=self._advice(problem)) from problem
+        raise error_of(refusal)
+
     def _advice(self, problem: BaseException) -> str:
         for reason in _reasons(problem):
             if isinstance(reason, ssl.SSLCertVerificationError):
@@ -80,6 +93,11 @@ class ControlPlane:
         return (
             f"Call the server by a name that is in its certificate: --server or CERTCTL_SERVER_URL, which says {host}."
         )
+
+
+def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
+    given = {name: _in_query(value) for name, value in (query or {}).items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def _in_query(value: Any) -> str:

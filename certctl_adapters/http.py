@@ -9,7 +9,8 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -91,6 +92,16 @@ class Answer:
             raise UpstreamUnavailable(f"the answer is not JSON: {_excerpt(self.body)!r}") from problem
 
 
+@frozen
+class Arriving:
+    """An HTTP response of any length that is still arriving. `parts` raise `UpstreamUnavailable` when the rest does not
+    come. `whole` reads it to its end instead, and raises as `HttpClient.call`."""
+
+    status: int
+    parts: Iterator[bytes]
+    whole: Callable[[], Answer]
+
+
 class HttpClient:
     """Calls below one base URL. Safe to share between threads. `close` it."""
 
@@ -142,7 +153,7 @@ class HttpClient:
                     raise
                 return self._once(method, path, data, sent, deadline)
         except HTTPError as problem:
-            raise UpstreamUnavailable(f"{self._pool.host}:{self._pool.port}: {_words(problem)}") from problem
+            raise self._unavailable(problem) from problem
 
     def ask(self, method: str, path: str = "", **how: Any) -> Answer:
         """As `call`, and a status other than 2xx is raised as what it means (see `error_of`)."""
@@ -150,6 +161,49 @@ class HttpClient:
         if not 200 <= answer.status < 300:
             raise error_of(answer)
         return answer
+
+    @contextmanager
+    def stream(self, path: str = "", *, headers: Mapping[str, str] | None = None) -> Iterator[Arriving]:
+        """The answer to a GET, whatever its status, while it arrives; what has not been read when the block is left is
+        not fetched. The client's timeout is for each part. Raises `UpstreamUnavailable` as `call`."""
+        timeout = self._timeout.total_seconds()
+        try:
+            response = self._pool.urlopen(
+                "GET",
+                self._path + path or "/",
+                headers=self._headers | dict(headers or {}),
+                timeout=urllib3.Timeout(connect=timeout, read=timeout),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except HTTPError as problem:
+            raise self._unavailable(problem) from problem
+        try:
+            yield Arriving(response.status, self._parts(response), lambda: self._whole(response))
+        finally:
+            response.close()
+
+    def _whole(self, response: urllib3.BaseHTTPResponse) -> Answer:
+        try:
+            return self._answer(response, time.monotonic() + self._timeout.total_seconds())
+        except HTTPError as problem:
+            raise self._unavailable(problem) from problem
+
+    def _parts(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        try:
+            while chunk := response.read1(_CHUNK):
+                yield chunk
+        except HTTPError as problem:
+            raise self._unavailable(problem) from problem
+
+    def _unavailable(self, problem: HTTPError) -> UpstreamUnavailable:
+        return UpstreamUnavailable(f"{self._pool.host}:{self._pool.port}: {_words(problem)}")
+
+    def _answer(self, response: urllib3.BaseHTTPResponse, deadline: float) -> Answer:
+        received = self._read(response, deadline)
+        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, received)
 
     def _once(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
         response = self._pool.urlopen(
@@ -164,12 +218,12 @@ class HttpClient:
             decode_content=False,
         )
         try:
-            received = self._read(response, deadline)
+            answer = self._answer(response, deadline)
             response.release_conn()
         except BaseException:
             response.close()
             raise
-        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, received)
+        return answer
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         received = bytearray()

@@ -1,7 +1,8 @@
 """The control plane as commands call it. The connection, and all that has to be imported for it, is made by the first
 call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -48,6 +49,10 @@ class Server:
 
     def delete(self, path: str, **query: Any) -> Any:
         return self._plane.ask("DELETE", f"{API}{path}", query=query)
+
+    def stream(self, path: str, **query: Any) -> AbstractContextManager[Iterator[bytes]]:
+        """The parts of a long answer, as they arrive."""
+        return self._plane.stream(f"{API}{path}", query=query)
 
     def look(self, path: str) -> "Answer":
         """The answer at a path outside the API, whatever its status."""

@@ -32,7 +32,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u
 
 
 def show(result: Result, style: str, out: TextIO, beside: TextIO) -> None:
-    """Print what a command found on `out`, and its notes on `beside` unless `out` is a terminal itself."""
+    """Print what a command found on `out`, and its notes on `beside` unless `out` is a terminal itself. Nothing is
+    printed of a command that has written to `out` itself."""
+    if result.data is None and not result.views:
+        return
     if style == "json":
         out.write(_json(result.data) + "\n")
         return

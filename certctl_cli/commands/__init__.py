@@ -3,13 +3,14 @@
 from typing import Final
 
 from certctl_cli.command import Command
-from certctl_cli.commands import agents, catalog, certs, jobs, server
+from certctl_cli.commands import agents, audit, catalog, certs, jobs, server
 
 COMMANDS: Final[tuple[Command, ...]] = (
     *certs.COMMANDS,
     *agents.COMMANDS,
     *jobs.COMMANDS,
     *catalog.COMMANDS,
+    *audit.COMMANDS,
     *server.COMMANDS,
 )
 

@@ -46,6 +46,7 @@ class Peer:
     headers: dict[str, str] = field(factory=dict)
     drip: float = 0.0
     hang_up: int = 0
+    missing: int = 0
     asked: list[tuple[str, str, dict[str, str], bytes]] = field(factory=list)
 
 
@@ -66,9 +67,10 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Peer]:
             self.send_response(peer.status)
             for name, value in peer.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(peer.body)))
+            self.send_header("Content-Length", str(len(peer.body) + peer.missing))
             self.end_headers()
             self.deliver()
+            self.close_connection = self.close_connection or peer.missing > 0
 
         def deliver(self) -> None:
             for offset in range(len(peer.body)) if peer.drip else (slice(None),):
@@ -156,6 +158,52 @@ def test_an_answer_over_the_cap_is_refused(peer: Peer) -> None:
     client = HttpClient(f"http://127.0.0.1:{peer.port}", max_body=1000)
     with pytest.raises(TooLarge, match="more than 1000 bytes"):
         client.call("GET")
+    client.close()
+
+
+def test_an_answer_of_any_length_is_read_as_it_arrives(peer: Peer, client: HttpClient) -> None:
+    peer.body = b"x" * (6 << 20)
+    with client.stream("/long") as arriving:
+        assert arriving.status == 200
+        assert sum(len(part) for part in arriving.parts) == 6 << 20
+    assert peer.asked[0][:2] == ("GET", "/base/long")
+    assert peer.asked[0][2]["authorization"] == "Bearer k"
+
+
+def test_what_is_not_read_is_not_fetched(peer: Peer, client: HttpClient) -> None:
+    peer.body = b"x" * (64 << 20)
+    with client.stream("/long") as arriving:
+        assert next(arriving.parts)
+    peer.body = b"{}"
+    assert client.call("GET", "/next").json() == {}
+
+
+def test_an_answer_that_breaks_off_is_not_taken_for_whole(peer: Peer, client: HttpClient) -> None:
+    peer.body, peer.missing = b"x" * 1000, 1
+    with client.stream() as arriving:
+        assert next(arriving.parts) == b"x" * 1000
+        with pytest.raises(UpstreamUnavailable):
+            next(arriving.parts)
+
+
+def test_a_refusal_is_read_whole(peer: Peer, client: HttpClient) -> None:
+    peer.status, peer.body = 403, b'{"detail": "not you"}'
+    with client.stream() as arriving:
+        assert isinstance(error_of(arriving.whole()), Forbidden)
+
+
+def test_a_part_that_does_not_come_is_given_up_in_time(peer: Peer) -> None:
+    peer.body, peer.drip = b"xy", 2.0
+    client = HttpClient(f"http://127.0.0.1:{peer.port}", timeout=timedelta(milliseconds=300))
+    with client.stream() as arriving, pytest.raises(UpstreamUnavailable, match="time"):
+        next(arriving.parts)
+    client.close()
+
+
+def test_nobody_there_is_told_by_a_stream_too() -> None:
+    client = HttpClient("http://127.0.0.1:9", timeout=timedelta(seconds=1))
+    with pytest.raises(UpstreamUnavailable), client.stream():
+        pass
     client.close()
 
 
