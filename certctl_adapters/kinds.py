@@ -16,6 +16,7 @@ from certctl_core.errors import Duplicate, FieldProblem, InUse, Invalid
 from certctl_core.ids import AgentId, RenewalPolicyId
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentGroup, JoinToken
+from certctl_core.models.approvals import ApprovalRequest, ApprovalState
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -200,6 +201,10 @@ def _is_open_issuing(job: Job) -> bool:
 
 def _is_unresolved(violation: PolicyViolation) -> bool:
     return violation.resolved_at is None
+
+
+def _is_undecided(request: ApprovalRequest) -> bool:
+    return request.state is ApprovalState.PENDING
 
 
 def _is_open_deployment(job: Job) -> bool:
@@ -390,6 +395,19 @@ VIOLATIONS: Final = Kind(
     extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
     sorts=_sorts("opened_at", created_at="opened_at"),
 )
+APPROVALS: Final = Kind(
+    "issuance_approval_requests",
+    "approval request",
+    ApprovalRequest,
+    uniques=(Unique("issuance_approval_requests_open_key", ("job_id",), _is_undecided),),
+    references=(
+        Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),
+        Reference("job_id", "jobs", OnDelete.CASCADE),
+    ),
+    filters=_names("id certificate_id job_id profile_id requested_by state decided_by created_at"),
+    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
+    sorts=_sorts("created_at"),
+)
 API_KEYS: Final = Kind(
     "api_keys",
     "API key",
@@ -521,6 +539,7 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     AGENT_GROUPS,
     POLICY_RULES,
     VIOLATIONS,
+    APPROVALS,
     API_KEYS,
     JOIN_TOKENS,
     SESSIONS,

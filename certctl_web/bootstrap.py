@@ -152,6 +152,7 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
         tripwire=_tripwire(settings),
         public_url=settings.web.public_url,
         lease=settings.jobs.lease,
+        bypass_approvals=settings.jobs.approval_bypass,
     )
     return Backend(ports, pool)
 

@@ -11,6 +11,7 @@ from certctl_core.usecases import (
     access,
     agents,
     alerts,
+    approvals,
     audit,
     discovery,
     endpoints,
@@ -70,7 +71,8 @@ def _retries(on: Duty) -> int:
 
 
 def _timeouts(on: Duty) -> int:
-    return jobs.time_out(on.ports, on.settings.jobs.awaiting_csr, on.settings.jobs.awaiting_approval)
+    late = jobs.time_out(on.ports, on.settings.jobs.awaiting_csr)
+    return late + approvals.expire(on.ports, on.settings.jobs.awaiting_approval)
 
 
 def _silent_agents(on: Duty) -> int:

@@ -448,6 +448,10 @@ class Jobs:
     awaiting_approval: Annotated[
         timedelta, Row("JOB_AWAITING_APPROVAL_TIMEOUT", _INTERVAL, "How long a job waits for approval.")
     ] = timedelta(hours=168)
+    approval_bypass: Annotated[
+        bool,
+        Row("APPROVAL_BYPASS", boolean, "Have every approval given at once by nobody. For development only."),
+    ] = False
     hand_out: Annotated[
         timedelta,
         Row(
@@ -624,6 +628,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 def _oddities(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
     if settings.access.auth_type == "none":
         yield f"{PREFIX}AUTH_TYPE=none: every caller is an administrator"
+    if settings.jobs.approval_bypass:
+        yield f"{PREFIX}APPROVAL_BYPASS=true: whatever needs approval is issued without anybody looking at it"
     if settings.access.named_keys and settings.access.unnamed_keys:
         yield f"{PREFIX}AUTH_SECRET is ignored because {PREFIX}API_KEYS_NAMED is set"
     yield from (

@@ -80,13 +80,11 @@ class MemoryJobs(MemoryTable[Job], Jobs):
             limit,
         )
 
-    def due_timeouts(self, csr_before: datetime, approval_before: datetime, limit: int) -> Sequence[Job]:
+    def due_timeouts(self, csr_before: datetime, limit: int) -> Sequence[Job]:
         def is_overdue(job: Job) -> bool:
-            if job.status is JobStatus.AWAITING_CSR:
-                return job.scheduled_at < csr_before
-            return job.status is JobStatus.AWAITING_APPROVAL and job.created_at < approval_before
+            return job.status is JobStatus.AWAITING_CSR and job.scheduled_at < csr_before
 
-        return self.select(is_overdue, by("created_at", "id"), limit)
+        return self.select(is_overdue, by("scheduled_at", "id"), limit)
 
     def purge(self, created_before: datetime, limit: int) -> int:
         def is_over(job: Job) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from certctl_adapters import kinds
 from certctl_adapters.kinds import TransactionAborted
 from certctl_adapters.memory.access import MemoryAgents, MemoryApiKeys, MemoryJoinTokens, MemorySessions
+from certctl_adapters.memory.approvals import MemoryApprovals
 from certctl_adapters.memory.certificates import (
     MemoryAttempts,
     MemoryAuthorities,
@@ -67,6 +68,7 @@ class MemoryWork(Work):
         self.policy_rules = MemoryPolicyRules(transaction)
         self.violations = MemoryViolations(transaction)
         self.policy_reviews = MemoryPolicyReviews(transaction)
+        self.approvals = MemoryApprovals(transaction)
         self.api_keys = MemoryApiKeys(transaction)
         self.sessions = MemorySessions(transaction)
         self.authorities = MemoryAuthorities(transaction)

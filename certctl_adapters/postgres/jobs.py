@@ -127,16 +127,14 @@ class PostgresJobs(PostgresTable[Job], Jobs):
             limit=limit,
         )
 
-    def due_timeouts(self, csr_before: datetime, approval_before: datetime, limit: int) -> Sequence[Job]:
+    def due_timeouts(self, csr_before: datetime, limit: int) -> Sequence[Job]:
         return self.select(
             """
             SELECT {columns} FROM {table} AS t
-            WHERE (t.status = 'AwaitingCSR' AND t.scheduled_at < %(csr)s)
-               OR (t.status = 'AwaitingApproval' AND t.created_at < %(approval)s)
-            ORDER BY t.created_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            WHERE t.status = 'AwaitingCSR' AND t.scheduled_at < %(csr)s
+            ORDER BY t.scheduled_at, t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             """,
             csr=csr_before,
-            approval=approval_before,
             limit=limit,
         )
 

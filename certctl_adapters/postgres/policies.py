@@ -26,12 +26,13 @@ _MEMBERSHIP: Final = shape_of(
     )
 )
 
-_EXTRA_FILTERS: Final[Mapping[str, LiteralString]] = {
+OF_CERTIFICATE: Final[Mapping[str, LiteralString]] = {
     "team_id": "EXISTS (SELECT FROM managed_certificates AS c WHERE c.id = t.certificate_id AND c.team_id = ANY(%s))",
     "environment": (
         "EXISTS (SELECT FROM managed_certificates AS c WHERE c.id = t.certificate_id AND c.environment = ANY(%s))"
     ),
 }
+"""Conditions on the certificate that a row is about."""
 
 
 class PostgresAgentGroups(PostgresTable[AgentGroup], AgentGroups):
@@ -120,7 +121,7 @@ class PostgresViolations(PostgresTable[PolicyViolation], Violations):
         )
 
     def _extra(self, name: str) -> LiteralString:
-        return _EXTRA_FILTERS[name]
+        return OF_CERTIFICATE[name]
 
 
 class PostgresPolicyReviews(PolicyReviews):

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 from certctl_adapters import kinds
 from certctl_adapters.kinds import TransactionAborted
 from certctl_adapters.postgres.access import PostgresAgents, PostgresApiKeys, PostgresJoinTokens, PostgresSessions
+from certctl_adapters.postgres.approvals import PostgresApprovals
 from certctl_adapters.postgres.certificates import (
     PostgresAttempts,
     PostgresCertificates,
@@ -175,6 +176,7 @@ class _PostgresWork(Work):
         self.policy_rules = PostgresPolicyRules(transaction)
         self.violations = PostgresViolations(transaction)
         self.policy_reviews = PostgresPolicyReviews(transaction)
+        self.approvals = PostgresApprovals(transaction)
         self.api_keys = PostgresApiKeys(transaction)
         self.sessions = PostgresSessions(transaction)
         self.authorities = PostgresAuthorities(transaction)

@@ -8,7 +8,9 @@
 
 A result may come after its lease has lapsed, when the job is Pending again or has Failed: it completes the job.
 Completed and Cancelled are final. Failed is not: while attempts are left the retry loop, and at any time an operator,
-may try again. An issuing job that has no CSR yet goes back to AwaitingCSR, one that has goes to Pending.
+may try again. An issuing job that has no CSR yet goes back to AwaitingCSR, one that has goes to Pending. One that would
+issue what nobody has approved goes, or goes back, to AwaitingApproval and forgets its CSR: what it will issue may have
+other names.
 """
 
 from datetime import datetime, timedelta
@@ -22,6 +24,7 @@ from certctl_core.models.jobs import JobStatus as S
 
 
 class JobEvent(Enum):
+    PARK = "ask for approval of"
     APPROVE = "approve"
     CLAIM = "claim"
     COMPLETE = "complete"
@@ -35,6 +38,7 @@ class JobEvent(Enum):
 JOB: Machine[S, JobEvent] = Machine(
     "job",
     {
+        **from_each((S.PENDING, S.AWAITING_CSR, S.RUNNING), JobEvent.PARK, S.AWAITING_APPROVAL),
         (S.AWAITING_APPROVAL, JobEvent.APPROVE): S.PENDING,
         (S.AWAITING_APPROVAL, JobEvent.ASK_AGAIN): S.AWAITING_CSR,
         **from_each((S.PENDING, S.AWAITING_CSR), JobEvent.CLAIM, S.RUNNING),
@@ -123,9 +127,22 @@ def cancel(job: Job, at: datetime, reason: str = "") -> Job:
     )
 
 
+def park(job: Job, at: datetime) -> Job:
+    """Have the job wait for an approval, and begin from there."""
+    return evolve(
+        job,
+        status=JOB.next(job.status, JobEvent.PARK),
+        attempt_id=None,
+        started_at=None,
+        lease_until=None,
+        updated_at=at,
+    )
+
+
 def approve(job: Job, at: datetime) -> Job:
+    """It may go on, when its time has come."""
     event = JobEvent.ASK_AGAIN if _lacks_csr(job) else JobEvent.APPROVE
-    return evolve(job, status=JOB.next(job.status, event), scheduled_at=at, updated_at=at)
+    return evolve(job, status=JOB.next(job.status, event), scheduled_at=max(job.scheduled_at, at), updated_at=at)
 
 
 def _lacks_csr(job: Job) -> bool:

@@ -46,13 +46,15 @@ EVERYTHING = Scope()
 
 @frozen
 class Principal:
-    """An authenticated caller. `name` is what the audit trail records; `agent_id` is set for agent keys only."""
+    """An authenticated caller. `name` is what the audit trail records; `agent_id` is set for agent keys only, `key_id`
+    for keys of the database."""
 
     name: str
     role: Role
     agent_id: AgentId | None = None
     request_id: str = ""
     scope: Scope = EVERYTHING
+    key_id: ApiKeyId | None = None
 
     @property
     def actor_type(self) -> ActorType:
@@ -66,6 +68,7 @@ class SystemActor:
     name: str = "system"
     request_id: str = ""
     scope: Scope = EVERYTHING
+    key_id: None = None
 
     @property
     def actor_type(self) -> ActorType:

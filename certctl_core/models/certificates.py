@@ -9,6 +9,7 @@ from cryptography import x509
 
 from certctl_core.ids import (
     AgentId,
+    ApiKeyId,
     AttemptId,
     CertificateId,
     IssuerId,
@@ -86,6 +87,8 @@ class ManagedCertificate:
     `overdue_at` is when its renewal, should it not have happened by then, is later than anything planned can explain
     (None: nobody promised one), and `overdue_reported_at` when that was reported.
     `next_policy_check_at` is when time alone may change what the policy rules say of it (None: it does not).
+    `ordered_by` last decided what is to be issued: names, issuer, profile and targets; with `ordered_by_key`, if it is
+    a key of the database.
     """
 
     id: CertificateId
@@ -101,6 +104,8 @@ class ManagedCertificate:
     target_ids: tuple[TargetId, ...] = ()
     tags: Mapping[str, str] = field(factory=dict)
     source: CertificateSource = CertificateSource.API
+    ordered_by: str = ""
+    ordered_by_key: ApiKeyId | None = None
     status: CertificateStatus = CertificateStatus.PENDING
     status_reason: str = ""
     generation: int = 0

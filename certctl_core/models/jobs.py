@@ -5,7 +5,7 @@ from enum import Enum
 
 from attrs import frozen
 
-from certctl_core.ids import AgentId, AttemptId, CertificateId, JobId, TargetId, VersionId
+from certctl_core.ids import AgentId, ApprovalId, AttemptId, CertificateId, JobId, TargetId, VersionId
 
 
 class JobType(Enum):
@@ -46,7 +46,8 @@ class Job:
 
     A Running job is held by a lease: whoever runs it must record a result before `lease_until`, or it is given back.
     `acknowledged_at` is when an agent last said that it works on it. `next_attempt_at` is when a Failed
-    job with attempts left tries again; None means it will not by itself.
+    job with attempts left tries again; None means it will not by itself. `approval_id` is the request that allows, or
+    has yet to allow, what it issues.
     """
 
     id: JobId
@@ -54,6 +55,7 @@ class Job:
     certificate_id: CertificateId
     target_id: TargetId | None = None
     agent_id: AgentId | None = None
+    approval_id: ApprovalId | None = None
     attempt_id: AttemptId | None = None
     version_id: VersionId | None = None
     status: JobStatus = JobStatus.PENDING

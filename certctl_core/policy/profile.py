@@ -13,7 +13,7 @@ from typing import Final
 from cryptography import x509
 
 from certctl_core.errors import FieldProblem, Invalid, Refused
-from certctl_core.models.catalog import CertificateProfile
+from certctl_core.models.catalog import CertificateProfile, ConfiguredIssuer
 from certctl_core.pki import names, usages
 from certctl_core.pki.plan import LeafPlan
 from certctl_core.policy.crypto import judge_key, rule_problems
@@ -24,12 +24,24 @@ SHORT_LIVED: Final = timedelta(hours=1)
 _SECOND: Final = timedelta(seconds=1)
 
 
-def validity(profile: CertificateProfile | None, default_life: timedelta, now: datetime) -> tuple[datetime, datetime]:
-    """`(notBefore, notAfter)` of a certificate made `now`, in whole seconds.
+def default_life(issuer: ConfiguredIssuer) -> timedelta:
+    """How long the issuer's certificates live when no profile shortens it."""
+    return timedelta(days=int(issuer.config.get("validity_days") or 90))
 
-    The profile's maximum is a cap: it shortens `default_life`, which is the issuer's, and never makes it longer.
-    """
-    life = default_life if profile is None or profile.max_ttl is None else min(default_life, profile.max_ttl)
+
+def lifetime(profile: CertificateProfile | None, default: timedelta) -> timedelta:
+    """The profile's maximum is a cap: it shortens `default`, which is the issuer's, and never makes it longer."""
+    return default if profile is None or profile.max_ttl is None else min(default, profile.max_ttl)
+
+
+def ekus(profile: CertificateProfile | None) -> tuple[str, ...]:
+    """The extended key usages of a certificate."""
+    return profile.allowed_ekus if profile else ("serverAuth", "clientAuth")
+
+
+def validity(profile: CertificateProfile | None, default: timedelta, now: datetime) -> tuple[datetime, datetime]:
+    """`(notBefore, notAfter)` of a certificate made `now`, in whole seconds; `default` as in `lifetime`."""
+    life = lifetime(profile, default)
     instant = now.astimezone(UTC).replace(microsecond=0)
     not_before = instant - BACKDATE
     begins = instant if _is_short_lived(profile) else not_before

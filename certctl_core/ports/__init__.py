@@ -33,3 +33,4 @@ class Ports:
     tripwire: Tripwire = field(factory=Nowhere)
     public_url: str = ""
     lease: timedelta = timedelta(seconds=90)
+    bypass_approvals: bool = False

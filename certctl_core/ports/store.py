@@ -27,6 +27,7 @@ from certctl_core.ids import (
 )
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import Agent, AgentCounts, AgentGroup, AgentGroupMembership, AgentTraits, JoinToken
+from certctl_core.models.approvals import ApprovalRequest
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -336,9 +337,8 @@ class Jobs(Table[Job], Protocol):
         """Failed jobs with `next_attempt_at <= now`, locked, skipping."""
 
     @abstractmethod
-    def due_timeouts(self, csr_before: datetime, approval_before: datetime, limit: int) -> Sequence[Job]:
-        """AwaitingCSR scheduled before `csr_before` and AwaitingApproval created before `approval_before`, locked,
-        skipping."""
+    def due_timeouts(self, csr_before: datetime, limit: int) -> Sequence[Job]:
+        """AwaitingCSR scheduled before `csr_before`, locked, skipping."""
 
     @abstractmethod
     def purge(self, created_before: datetime, limit: int) -> int:
@@ -468,6 +468,11 @@ class PolicyReviews(Protocol):
 
     @abstractmethod
     def count(self) -> int: ...
+
+
+class Approvals(Table[ApprovalRequest], Protocol):
+    """Beside the fields, a query may ask for `team_id` and `environment`, which are the certificate's. What a request
+    pins is never changed by `save`. Requests go when their job does. At most one of a job is pending."""
 
 
 class JoinTokens(Table[JoinToken], Protocol):
@@ -809,6 +814,7 @@ class Work(Protocol):
     policy_rules: PolicyRules
     violations: Violations
     policy_reviews: PolicyReviews
+    approvals: Approvals
     api_keys: ApiKeys
     sessions: Sessions
     authorities: Authorities

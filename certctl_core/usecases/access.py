@@ -109,7 +109,7 @@ def authenticate(ports: Ports, presented: str, request_id: str = "") -> Principa
 
 def principal_of(key: ApiKey, request_id: str = "") -> Principal:
     """The caller a key stands for. An agent is known by its id, since its work is bound to it."""
-    return Principal(key.agent_id or key.name, key.role, key.agent_id, request_id)
+    return Principal(key.agent_id or key.name, key.role, key.agent_id, request_id, key_id=key.id)
 
 
 def must_act_for(caller: Principal, agent_id: str) -> None:

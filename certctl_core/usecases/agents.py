@@ -16,7 +16,7 @@ from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import OPEN_JOB, Job, JobStatus
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Activity, Is, Page, Query, Where, Work
-from certctl_core.usecases import access, audit, jobs
+from certctl_core.usecases import access, audit, consent, jobs
 
 MAX_TOKEN_LIFE: Final = timedelta(days=7)
 _BATCH: Final = 500
@@ -285,7 +285,6 @@ def _retire_targets(work: Work, agent: Agent, now: datetime, reason: str) -> Non
 def _end_jobs(work: Work, certificate: ManagedCertificate, agent: Agent, now: datetime, reason: str) -> None:
     """Cancel the agent's jobs of a certificate that the caller holds, which is Failed if nobody else renews it."""
     why = f"agent {agent.id} was retired: {reason}"
-    for job in work.jobs.open_of(certificate.id):
-        if job.agent_id == agent.id:
-            work.jobs.save(job_life.cancel(job, now, why))
+    mine = [job for job in work.jobs.open_of(certificate.id) if job.agent_id == agent.id]
+    consent.withdraw(work, work.jobs.save_many([job_life.cancel(job, now, why) for job in mine]), now)
     jobs.abandon_if_idle(work, certificate, now, why)

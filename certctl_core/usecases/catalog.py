@@ -292,14 +292,6 @@ def _owner_problems(owner: Owner) -> list[FieldProblem]:
     return []
 
 
-def _profile_problems(profile: CertificateProfile) -> list[FieldProblem]:
-    problems = profile_policy.problems(profile)
-    if profile.requires_approval:
-        # Nothing asks for approvals yet, and a safeguard that is only recorded is worse than none.
-        problems.append(FieldProblem("requires_approval", "is not available yet: leave it false"))
-    return problems
-
-
 def _policy_problems(policy: RenewalPolicy) -> list[FieldProblem]:
     problems: list[FieldProblem] = []
     window = policy.renewal_window
@@ -340,7 +332,7 @@ def _alert_problems(policy: RenewalPolicy) -> list[FieldProblem]:
 
 TEAM: Final = _Kind("team", "team", lambda work: work.teams, _nothing_more)
 OWNER: Final = _Kind("owner", "owner", lambda work: work.owners, _owner_problems)
-PROFILE: Final = _Kind("profile", "prof", lambda work: work.profiles, _profile_problems)
+PROFILE: Final = _Kind("profile", "prof", lambda work: work.profiles, profile_policy.problems)
 POLICY: Final = _Kind("renewal_policy", "rp", lambda work: work.renewal_policies, _policy_problems)
 ISSUER: Final = _Kind("issuer", "issuer", lambda work: work.issuers, _nothing_more)
 TARGET: Final = _Kind("target", "target", lambda work: work.targets, _nothing_more)

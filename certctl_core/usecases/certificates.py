@@ -44,10 +44,13 @@ from certctl_core.pki import names
 from certctl_core.policy import schedule
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
-from certctl_core.usecases import audit
+from certctl_core.usecases import audit, consent
 
 _WAITING: Final = (CertificateStatus.PENDING, CertificateStatus.EXPIRING, CertificateStatus.EXPIRED)
 """Statuses in which a certificate that may be renewed by itself is overdue."""
+
+
+_WHAT_IS_ISSUED: Final = ("common_name", "sans", "issuer_id", "profile_id", "target_ids")
 
 
 @frozen(kw_only=True)
@@ -115,6 +118,8 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
         certificate = ManagedCertificate(
             **{name: value for name, value in asdict(asked, recurse=False).items() if name != "id"},
             id=asked.id or CertificateId(mint("cert", now)),
+            ordered_by=caller.name,
+            ordered_by_key=caller.key_id,
             created_at=now,
             updated_at=now,
         )
@@ -148,7 +153,7 @@ def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCe
         before = work.certificates.lock(certificate_id)
         if before.status is CertificateStatus.ARCHIVED:
             raise Conflict(f"certificate {before.id} is archived", hint="Create a new one; the name is free again.")
-        after = evolve(before, **changes, updated_at=now)
+        after = _ordered(before, evolve(before, **changes, updated_at=now), caller)
         _must_be_sound(after)
         policy = work.renewal_policies.find(after.renewal_policy_id)
         if policy is not None and after.renewal_policy_id != before.renewal_policy_id:
@@ -220,8 +225,8 @@ def surroundings(ports: Ports, certificate: ManagedCertificate) -> Surroundings:
 
 def cancel_open_jobs(work: Work, certificate_id: CertificateId, now: datetime, reason: str) -> None:
     """Nothing more is to happen to this certificate. The caller holds it."""
-    for job in work.jobs.open_of(certificate_id):
-        work.jobs.save(job_life.cancel(job, now, reason))
+    ended = work.jobs.save_many([job_life.cancel(job, now, reason) for job in work.jobs.open_of(certificate_id)])
+    consent.withdraw(work, ended, now)
 
 
 def _must_be_sound(certificate: ManagedCertificate) -> None:
@@ -246,6 +251,13 @@ def _must_be_sound(certificate: ManagedCertificate) -> None:
         raise Invalid(
             "the certificate is not valid: " + "; ".join(f"{p.field}: {p.message}" for p in problems), fields=problems
         )
+
+
+def _ordered(before: ManagedCertificate, after: ManagedCertificate, caller: Principal) -> ManagedCertificate:
+    """Remembers whose order it is, when what is to be issued has changed."""
+    if all(getattr(before, name) == getattr(after, name) for name in _WHAT_IS_ISSUED):
+        return after
+    return evolve(after, ordered_by=caller.name, ordered_by_key=caller.key_id)
 
 
 def _changed(before: ManagedCertificate, after: ManagedCertificate) -> dict[str, Any]:

@@ -61,7 +61,8 @@ from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import Issued, Issuer, IssueRequest, Polls
 from certctl_core.ports.store import Work
-from certctl_core.usecases import access, audit, jobs, orders, recording, scope
+from certctl_core.usecases import access, audit, consent, jobs, orders, recording, scope
+from certctl_core.usecases.consent import Consent
 from certctl_core.usecases.orders import Order, OrderedByJob, Rules
 from certctl_core.usecases.recording import Answer, Outcome
 
@@ -154,6 +155,7 @@ def _claim(
         agent_life.must_be_active(work.agents.get(agent_id))
         named = _certificates(work, agent_id, asked)
         waiting = _Waiting.read(work, agent_id, [one for one in named if not isinstance(one, CertctlError)])
+        waiting = evolve(waiting, jobs=_under_consent(ports, work, waiting, now))
         outcomes = [
             about if isinstance(about, CertctlError) else _claim_one(ports, caller, waiting, about, one, now)
             for about, one in zip(named, asked, strict=True)
@@ -178,6 +180,21 @@ def _claim(
         )
         written = iter(orders.write(work, begun))
     return [next(written) if isinstance(outcome, Order) else outcome for outcome in outcomes]
+
+
+def _under_consent(ports: Ports, work: Work, waiting: "_Waiting", now: datetime) -> Mapping[CertificateId, Job]:
+    """The open jobs. Those that would issue what nobody has approved wait for that from now on."""
+    rules = waiting.rules
+    certificates, open_jobs = waiting.certificates.values(), waiting.jobs.values()
+    known = Consent.read(ports, work, certificates, rules.profiles, open_jobs, rules.issuers)
+    asked = [
+        known.ask_again(waiting.certificates[identity], job, now)
+        for identity, job in waiting.jobs.items()
+        if job.status is JobStatus.AWAITING_CSR and not known.covers(waiting.certificates[identity], job)
+    ]
+    changed = work.jobs.save_many([each.job for each in asked])
+    consent.write(work, asked)
+    return {**waiting.jobs, **{job.certificate_id: job for job in changed}}
 
 
 def _certificates(work: Work, agent_id: AgentId, asked: Sequence[SubmitCsr]) -> Sequence[CertificateId | CertctlError]:
@@ -245,6 +262,11 @@ def _claim_one(
     job = waiting.jobs.get(certificate.id)
     if known := _already_submitted(waiting, certificate.id, job, asked):
         return known
+    if job is not None and job.status is JobStatus.AWAITING_APPROVAL:
+        return Conflict(
+            f"job {job.id} of certificate {certificate.id} waits for approval",
+            hint="The agent is told at a poll for work when it has been approved.",
+        )
     if job is None or job.status is not JobStatus.AWAITING_CSR or asked.job_id not in (None, job.id):
         return Conflict(
             f"no job of certificate {certificate.id} waits for a CSR of agent {asked.agent_id}",
@@ -319,6 +341,11 @@ def _open_order(ports: Ports, job_id: JobId) -> Order | None:
         jobs.must_not_be_hopeless(job)
         attempt = work.attempts.get(job.attempt_id)
         rules = Rules.read(work, [certificate], attempt.issuer_id)
+        known = Consent.read(ports, work, [certificate], rules.profiles, [job], rules.issuers)
+        if not known.covers(certificate, job):
+            job = _ask_again(work, known, certificate, job, attempt, now)
+            if job.status is not JobStatus.RUNNING:
+                return None
         is_over = attempt.status is AttemptStatus.FAILED
         if attempt.agent_id is None or not (is_over or _is_stale(attempt, now)):
             return orders.again(ports, rules, certificate, job, attempt)
@@ -328,6 +355,18 @@ def _open_order(ports: Ports, job_id: JobId) -> Order | None:
         proof = OrderedByJob(job, attempt.agent_id)
         (order,) = orders.write(work, [orders.begin(ports, rules, certificate, attempt.csr, proof, now)])
     return order
+
+
+def _ask_again(
+    work: Work, known: Consent, certificate: ManagedCertificate, job: Job, attempt: IssuanceAttempt, now: datetime
+) -> Job:
+    """Have the job wait for an approval of what it would issue now. The CA is not asked for the rest any more."""
+    asked = known.ask_again(certificate, job, now)
+    if not asked.is_given and attempt.status is not AttemptStatus.FAILED:
+        work.attempts.save(evolve(attempt, status=AttemptStatus.FAILED, error=consent.OUTGROWN, finished_at=now))
+    job = work.jobs.save(asked.job)
+    consent.write(work, [asked])
+    return job
 
 
 def _is_stale(attempt: IssuanceAttempt, now: datetime) -> bool:

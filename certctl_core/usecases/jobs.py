@@ -24,7 +24,7 @@ from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import retry as retry_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Page, Query, Where, Work
-from certctl_core.usecases import audit, notices, notifications
+from certctl_core.usecases import audit, consent, notices, notifications
 
 BATCH: Final = 200
 HOPELESS: Final = 10
@@ -60,9 +60,20 @@ def lock(work: Work, job_id: str) -> Locked:
 
 def cancel(ports: Ports, caller: Principal, job_id: str) -> Job:
     """An issuing job that is cancelled leaves its certificate Failed if nothing else is renewing it."""
-    return _decide(
-        ports, caller, job_id, "job_cancelled", lambda job, now: life.cancel(job, now, "cancelled by " + caller.name)
-    )
+    now = ports.clock.now()
+    with ports.work() as work:
+        held = lock(work, job_id)
+        job = end(work, held, now, f"cancelled by {caller.name}")
+        audit_change(work, "job_cancelled", held.job, job, now, caller)
+    return job
+
+
+def end(work: Work, held: Locked, now: datetime, reason: str) -> Job:
+    """Cancel a job in the open transaction, with what waits for it. Raises `IllegalTransition`."""
+    job = work.jobs.save(life.cancel(held.job, now, reason))
+    consent.withdraw(work, [job], now)
+    abandon_if_idle(work, held.certificate, now, reason, on_purpose=True)
+    return job
 
 
 def retry(ports: Ports, caller: Principal, job_id: str) -> Job:
@@ -79,6 +90,7 @@ def retry(ports: Ports, caller: Principal, job_id: str) -> Job:
         if job.type in ISSUING:
             if held.certificate.status is not CertificateStatus.RENEWAL_IN_PROGRESS:
                 work.certificates.save(certificate_life.step(held.certificate, CertificateEvent.RENEW, now))
+            job = consent.demand(ports, work, held.certificate, job, caller, now)
         else:
             job = _of_the_newest_version(work, held.certificate, job)
         job = work.jobs.save(job)
@@ -109,32 +121,6 @@ def _of_the_newest_version(work: Work, certificate: ManagedCertificate, job: Job
         raise Conflict(f"cannot retry job {job.id}: certificate {certificate.id} is {certificate.status.value}")
     newest = work.versions.latest(certificate.id, job.agent_id)
     return job if newest is None else evolve(job, version_id=newest.id)
-
-
-def approve(ports: Ports, caller: Principal, job_id: str) -> Job:
-    """Raises `IllegalTransition` when the job does not wait for approval."""
-    return _decide(ports, caller, job_id, "job_approved", life.approve)
-
-
-def reject(ports: Ports, caller: Principal, job_id: str, reason: str = "") -> Job:
-    def rejected(job: Job, now: datetime) -> Job:
-        life.JOB.next(job.status, life.JobEvent.APPROVE)  # only what could be approved can be rejected
-        return life.cancel(job, now, reason or f"rejected by {caller.name}")
-
-    return _decide(ports, caller, job_id, "job_rejected", rejected)
-
-
-def _decide(ports: Ports, caller: Principal, job_id: str, action: str, change: Callable[[Job, datetime], Job]) -> Job:
-    now = ports.clock.now()
-    with ports.work() as work:
-        held = lock(work, job_id)
-        job = work.jobs.save(change(held.job, now))
-        if job.status is JobStatus.CANCELLED:
-            abandon_if_idle(work, held.certificate, now, job.last_error, on_purpose=True)
-        audit.record(
-            work, caller, now, action, "job", job.id, old_status=held.job.status.value, new_status=job.status.value
-        )
-    return job
 
 
 def fail(work: Work, actor: Actor, held: Locked, now: datetime, error: str, *, final: bool = False) -> Job:
@@ -216,7 +202,7 @@ def release_lapsed(ports: Ports) -> int:
 
     def give_back(work: Work, job: Job, now: datetime) -> None:
         released = work.jobs.save(life.release(job, now))
-        _audit_change(work, "job_released", job, released, now)
+        audit_change(work, "job_released", job, released, now)
 
     return _sweep(ports, lambda work, now: work.jobs.due_releases(now, BATCH), give_back)
 
@@ -237,7 +223,7 @@ def retry_due(ports: Ports) -> int:
 
     def try_again(work: Work, job: Job, now: datetime) -> None:
         again = work.jobs.save(life.retry(job, now))
-        _audit_change(work, "job_retry", job, again, now)
+        audit_change(work, "job_retry", job, again, now)
 
     return _sweep(ports, lambda work, now: work.jobs.due_retries(now, BATCH), try_again)
 
@@ -271,33 +257,27 @@ def _sweep(
             return done
 
 
-def time_out(ports: Ports, csr_after: timedelta, approval_after: timedelta) -> int:
-    """Fail jobs that have waited too long for their agent's CSR or for approval. Returns how many."""
+def time_out(ports: Ports, csr_after: timedelta) -> int:
+    """Fail jobs that have waited too long for their agent's CSR. Returns how many."""
     now = ports.clock.now()
     with ports.work() as work:
-        overdue = work.jobs.due_timeouts(now - csr_after, now - approval_after, BATCH)
-        waited = {job.id: job.status for job in overdue}
-    for job_id, status in waited.items():
+        overdue = [job.id for job in work.jobs.due_timeouts(now - csr_after, BATCH)]
+    for job_id in overdue:
         with ports.work() as work:
             held = lock(work, job_id)
-            if held.job.status is not status:
+            if held.job.status is not JobStatus.AWAITING_CSR:
                 continue
-            error = _timeout_text(held.job, csr_after, approval_after)
-            failed = fail(work, SYSTEM, held, now, error, final=status is JobStatus.AWAITING_APPROVAL)
-            _audit_change(work, "job_timeout", held.job, failed, now)
-    return len(waited)
+            error = f"agent {held.job.agent_id} sent no CSR within {csr_after}: is it running and online?"
+            failed = fail(work, SYSTEM, held, now, error)
+            audit_change(work, "job_timeout", held.job, failed, now)
+    return len(overdue)
 
 
-def _timeout_text(job: Job, csr_after: timedelta, approval_after: timedelta) -> str:
-    if job.status is JobStatus.AWAITING_APPROVAL:
-        return f"nobody approved it within {approval_after}"
-    return f"agent {job.agent_id} sent no CSR within {csr_after}: is it running and online?"
-
-
-def _audit_change(work: Work, action: str, before: Job, after: Job, now: datetime) -> None:
+def audit_change(work: Work, action: str, before: Job, after: Job, now: datetime, actor: Actor = SYSTEM) -> None:
+    """Record what became of a job."""
     audit.record(
         work,
-        SYSTEM,
+        actor,
         now,
         action,
         "job",

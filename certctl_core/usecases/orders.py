@@ -5,7 +5,7 @@ nothing; `write` puts any number of them on record in a constant number of state
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from attrs import evolve, frozen
 from cryptography import x509
@@ -92,7 +92,7 @@ def begin(
     """A new attempt, judged, and its job claimed for it. Raises `Refused`. The caller holds certificate and job."""
     issuer = rules.issuer(certificate.issuer_id)
     profile = rules.profile(certificate)
-    not_before, not_after = profile_policy.validity(profile, _default_life(issuer), now)
+    not_before, not_after = profile_policy.validity(profile, profile_policy.default_life(issuer), now)
     attempt = IssuanceAttempt(
         id=AttemptId(mint("attempt", now)),
         certificate_id=certificate.id,
@@ -147,14 +147,9 @@ def _plan(
         serial_number=attempt.serial_number,
         not_before=attempt.not_before,
         not_after=attempt.not_after,
-        ekus=profile.allowed_ekus if profile else ("serverAuth", "clientAuth"),
+        ekus=profile_policy.ekus(profile),
         must_staple=bool(profile and profile.must_staple),
         crl_urls=(f"{here}/crl/{attempt.issuer_id}",) if here else (),
         ocsp_urls=(f"{here}/ocsp/{attempt.issuer_id}",) if here else (),
         ca_issuers_urls=(f"{here}/ca/{attempt.issuer_id}",) if here else (),
     )
-
-
-def _default_life(issuer: ConfiguredIssuer) -> timedelta:
-    days = issuer.config.get("validity_days") or 90
-    return timedelta(days=int(days))

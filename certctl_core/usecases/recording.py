@@ -30,10 +30,11 @@ from certctl_core.models.records import AuditEvent
 from certctl_core.pki.reading import CertificateFacts
 from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import schedule
+from certctl_core.policy.holders import holders_among
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import Issued, Ordered
 from certctl_core.ports.store import Work
-from certctl_core.usecases import audit, deployment, jobs, notices, notifications, renewal, revocation
+from certctl_core.usecases import audit, deployment, jobs, notices, notifications, revocation
 from certctl_core.usecases.notifications import Notice
 from certctl_core.usecases.orders import Order
 
@@ -252,7 +253,7 @@ class _Surroundings:
         shared = [
             found.version.certificate_id
             for found in issued
-            if renewal.holders_among(targets, found.held.certificate) != (found.version.agent_id,)
+            if holders_among(targets, found.held.certificate) != (found.version.agent_id,)
         ]
         return cls(
             targets,
@@ -298,7 +299,7 @@ def _complete(changes: _Changes, seen: _Surroundings, found: _Found, now: dateti
 def _renewed(seen: _Surroundings, found: _Found, now: datetime) -> ManagedCertificate:
     """The certificate with a new version recorded. It stays in renewal while another key holder's job is open."""
     certificate, version = found.held.certificate, found.version
-    holders = renewal.holders_among(seen.targets, certificate)
+    holders = holders_among(seen.targets, certificate)
     latest = seen.versions.get(certificate.id, (version,))
     newest = [each for each in latest if each.agent_id in holders] or latest
     first_to_end = min(newest, key=lambda each: each.not_after)

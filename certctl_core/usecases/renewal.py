@@ -29,9 +29,11 @@ from certctl_core.models.certificates import CertificateStatus, ManagedCertifica
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType
 from certctl_core.models.records import AuditEvent
 from certctl_core.policy import renewal as policy_of_renewal
+from certctl_core.policy.holders import holders_among
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
-from certctl_core.usecases import alerts, audit, notices, notifications, scope
+from certctl_core.usecases import alerts, audit, consent, notices, notifications, scope
+from certctl_core.usecases.consent import Asked, Consent
 from certctl_core.usecases.notifications import Notice
 
 BATCH: Final = 500
@@ -72,13 +74,14 @@ def renew(
     now = ports.clock.now()
     with ports.work() as work:
         held = scope.lock(work, caller, certificate_id)
-        (begun,) = begin_many(work, caller, (held,), now, force=force, reason=reason)
+        (begun,) = begin_many(ports, work, caller, (held,), now, force=force, reason=reason)
         if begun.problem is not None:
             raise begun.problem
     return begun.jobs
 
 
 def begin_many(
+    ports: Ports,
     work: Work,
     caller: Actor,
     certificates: Sequence[ManagedCertificate],
@@ -90,22 +93,11 @@ def begin_many(
     """As `renew`, for many, in the open transaction: a constant number of statements, and an outcome for each in the
     order given. What cannot be renewed is not touched and keeps no other from it. The caller holds the certificates
     (`work.certificates.lock_many`) and has seen to it that they may be seen."""
-    seen = _look(work, certificates, now)
+    seen = _look(ports, work, certificates, now)
     outcome = _Outcome()
     begun = tuple(_ask(outcome, seen, caller, certificate, now, force, reason) for certificate in certificates)
     outcome.write(work, now)
     return begun
-
-
-def key_holders(work: Work, certificate: ManagedCertificate) -> tuple[AgentId, ...]:
-    """The agents that hold, or will make, a private key for this certificate, in the order of its targets."""
-    return holders_among(work.targets.many(certificate.target_ids), certificate)
-
-
-def holders_among(targets: Mapping[str, ConfiguredTarget], certificate: ManagedCertificate) -> tuple[AgentId, ...]:
-    """As `key_holders`, of targets read before."""
-    usable = (targets[t] for t in certificate.target_ids if t in targets)
-    return tuple(dict.fromkeys(t.agent_id for t in usable if t.enabled and t.retired_at is None))
 
 
 # --- what decides, and what follows -----------------------------------------------------------------------------------
@@ -119,6 +111,7 @@ class _Circumstances:
     targets: Mapping[str, ConfiguredTarget]
     open_jobs: Mapping[CertificateId, Sequence[Job]]
     issued_lately: Mapping[CertificateId, int]
+    consent: Consent
 
     def policy(self, certificate: ManagedCertificate) -> RenewalPolicy:
         return self.policies[certificate.renewal_policy_id]
@@ -135,13 +128,14 @@ class _Circumstances:
         return issued if issued >= BREAKER_LIMIT * max(len(self.holders(certificate)), 1) else 0
 
 
-def _look(work: Work, certificates: Sequence[ManagedCertificate], now: datetime) -> _Circumstances:
+def _look(ports: Ports, work: Work, certificates: Sequence[ManagedCertificate], now: datetime) -> _Circumstances:
     ids = [certificate.id for certificate in certificates]
     return _Circumstances(
         policies=work.renewal_policies.many({certificate.renewal_policy_id for certificate in certificates}),
         targets=work.targets.many({target for certificate in certificates for target in certificate.target_ids}),
         open_jobs=work.jobs.open_of_many(ids),
         issued_lately=work.attempts.issued_since_many(ids, now - BREAKER_WINDOW),
+        consent=Consent.read(ports, work, certificates, consent.profiles_of(work, certificates)),
     )
 
 
@@ -152,6 +146,7 @@ class _Outcome:
     certificates: list[ManagedCertificate] = field(factory=list)
     opened: list[Job] = field(factory=list)
     changed: list[Job] = field(factory=list)
+    asked: list[Asked] = field(factory=list)
     events: list[AuditEvent] = field(factory=list)
     notices: list[Notice] = field(factory=list)
 
@@ -163,7 +158,9 @@ class _Outcome:
     def write(self, work: Work, now: datetime) -> None:
         """Jobs that end go first: they give up the places of those that begin."""
         work.jobs.save_many(self.changed)
+        consent.withdraw(work, self.changed, now)
         work.jobs.add_many(self.opened)
+        consent.write(work, self.asked)
         work.certificates.save_many(self.certificates)
         work.audit.add(*self.events)
         notifications.owe(work, now, *self.notices)
@@ -259,6 +256,10 @@ def _begin(
         certificate = life.step(certificate, CertificateEvent.ABANDON, now)
     policy = seen.policy(certificate)
     jobs = tuple(_job(certificate, policy, holder, actor, now, at) for holder in seen.holders(certificate))
+    if seen.consent.is_needed(certificate):
+        asked = [seen.consent.ask(certificate, job, actor, now) for job in jobs]
+        outcome.asked += asked
+        jobs = tuple(each.job for each in asked)
     for job in jobs:
         outcome.note(actor, now, "renewal_job_created", certificate, job_id=job.id, agent_id=job.agent_id)
     begun = evolve(life.step(certificate, CertificateEvent.RENEW, now), renew_at=None)
@@ -296,16 +297,16 @@ def sweep(ports: Ports, pace: int = PACE) -> int:
         with ports.work() as work:
             due = work.certificates.due_for_renewal(now, BATCH)
             if due:
-                _consider_all(work, due, now, timedelta(minutes=1) / pace)
+                _consider_all(ports, work, due, now, timedelta(minutes=1) / pace)
         done += len(due)
         if len(due) < BATCH:
             return done
 
 
-def _consider_all(work: Work, due: Sequence[ManagedCertificate], now: datetime, pause: timedelta) -> None:
+def _consider_all(ports: Ports, work: Work, due: Sequence[ManagedCertificate], now: datetime, pause: timedelta) -> None:
     outcome = _Outcome()
     due = _told(work, outcome, due, now)
-    seen = _look(work, due, now)
+    seen = _look(ports, work, due, now)
     ready = [certificate for certificate in due if _is_ready(outcome, seen, certificate, now)]
     for certificate, at in zip(ready, _places(work, seen, ready, now, pause), strict=True):
         _begin(outcome, seen, SYSTEM, certificate, now, at)

@@ -28,7 +28,7 @@ from certctl_core.policy import schedule
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import AnswersOcsp, SignsCrls
 from certctl_core.ports.store import StoredCrl, Work
-from certctl_core.usecases import audit, notices, notifications, scope
+from certctl_core.usecases import audit, consent, notices, notifications, scope
 
 CRL_LIFE: Final = timedelta(hours=24)
 CRL_REFRESH: Final = timedelta(hours=12)
@@ -77,13 +77,14 @@ def revoke_many(
     versions = {certificate.id: unexpired.get(certificate.id, ()) for certificate in revoked}
     _enter_all(work, actor, versions, reason, now)
     jobs = work.jobs.open_of_many(versions)
-    work.jobs.save_many(
+    ended = work.jobs.save_many(
         [
             job_life.cancel(job, now, f"certificate {certificate_id} was revoked")
             for certificate_id, of_it in jobs.items()
             for job in of_it
         ]
     )
+    consent.withdraw(work, ended, now)
     written = {certificate.id: certificate for certificate in work.certificates.save_many(revoked)}
     work.audit.add(*(_event(actor, certificate, versions[certificate.id], now) for certificate in revoked))
     told = (_notice(actor, written[certificate.id], versions[certificate.id], reason) for certificate in revoked)

@@ -3,7 +3,19 @@
 from typing import Final
 
 from certctl_web.operation import Row
-from certctl_web.operations import agents, audit, catalog, certificates, jobs, keys, observed, renewals, seals, server
+from certctl_web.operations import (
+    agents,
+    approvals,
+    audit,
+    catalog,
+    certificates,
+    jobs,
+    keys,
+    observed,
+    renewals,
+    seals,
+    server,
+)
 from certctl_web.protocols import crl, ocsp, trust
 
 TABLE: Final[tuple[Row, ...]] = (
@@ -11,6 +23,7 @@ TABLE: Final[tuple[Row, ...]] = (
     *catalog.ROWS,
     *agents.ROWS,
     *jobs.ROWS,
+    *approvals.ROWS,
     *audit.ROWS,
     *seals.ROWS,
     *observed.ROWS,

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from certctl_core.errors import Forbidden, IllegalTransition
-from certctl_core.usecases import certificates, deployment, jobs
+from certctl_core.errors import Conflict, Forbidden, IllegalTransition
+from certctl_core.usecases import approvals, certificates, deployment, jobs
 from certctl_web.access import AGENTS, OPERATORS, PEOPLE
 from certctl_web.media.jobs import Job, JobList, Reject, VerificationResult, Verified, Verify
 from certctl_web.media.paging import PagedResponse, paged
@@ -34,12 +34,12 @@ def retry(call: Call[None], _: None) -> StatusResponse:
 
 
 def approve(call: Call[None], _: None) -> StatusResponse:
-    jobs.approve(call.ports, call.caller, call.path["id"])
+    approvals.approve_job(call.ports, call.caller, call.path["id"])
     return StatusResponse(status="job_approved")
 
 
 def reject(call: Call[None], asked: Reject) -> StatusResponse:
-    jobs.reject(call.ports, call.caller, call.path["id"], asked.reason)
+    approvals.reject_job(call.ports, call.caller, call.path["id"], asked.reason)
     return StatusResponse(status="job_rejected")
 
 
@@ -93,7 +93,7 @@ ROWS: Final[tuple[Row, ...]] = (
         who=OPERATORS,
         run=approve,
         answer=StatusResponse,
-        errors=(IllegalTransition, Forbidden),
+        errors=(Conflict,),
     ),
     Operation(
         name="reject_job",
@@ -104,7 +104,7 @@ ROWS: Final[tuple[Row, ...]] = (
         run=reject,
         body=Reject,
         answer=StatusResponse,
-        errors=(IllegalTransition, Forbidden),
+        errors=(Conflict,),
     ),
     Operation(
         name="verify_job",

@@ -4,6 +4,7 @@ Whatever the order of events, nobody waits in a circle, nobody's write is stale,
 certificate is left in renewal with nobody renewing it.
 """
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,26 @@ from datetime import timedelta
 import pytest
 
 from certctl_adapters.postgres.work import PostgresWork, open_pool
-from certctl_core.errors import CertctlError, Conflict, Gone, NotFound, StaleWrite
+from certctl_core.errors import CertctlError, Conflict, Gone, NotFound, Refused, StaleWrite
+from certctl_core.ids import ProfileId
+from certctl_core.models.access import SYSTEM, Principal, Role
 from certctl_core.models.agents import Agent
+from certctl_core.models.approvals import ApprovalState
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate, RevocationReason
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, JobStatus
-from certctl_core.ports.store import Query
-from certctl_core.usecases import agents, certificates, deployment, issuance, jobs, renewal, revocation
+from certctl_core.pki import names, reading
+from certctl_core.ports.store import Query, Where
+from certctl_core.usecases import (
+    agents,
+    approvals,
+    catalog,
+    certificates,
+    deployment,
+    issuance,
+    jobs,
+    renewal,
+    revocation,
+)
 from tests.core.usecases.world import ADMIN, World, as_agent, make_world
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -25,6 +40,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 CERTIFICATES = 4
 TURNS = 60
 THREADS = 6
+STRICT = ProfileId("prof-strict")
+DECIDER = Principal("bob", Role.OPERATOR)
 
 
 @pytest.fixture
@@ -34,13 +51,19 @@ def world(database_url: str) -> Iterator[World]:
 
 
 class Crowd:
-    """Two agents with a target each, which every certificate has, and what anybody may do to them at any time."""
+    """Two agents with a target each, which every certificate has, and what anybody may do to them at any time. Half of
+    the certificates need approval."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.agents = [world.agent("one"), world.agent("two")]
         targets = [world.target(agent) for agent in self.agents]
         self.certificates = [world.certificate(*targets, name=f"site-{number}") for number in range(CERTIFICATES)]
+        wanted = catalog.CreateProfile(id=STRICT, name="strict", requires_approval=True)
+        catalog.create_profile(world.ports, ADMIN, wanted)
+        for certificate in self.certificates[::2]:
+            strict = certificates.UpdateCertificate(profile_id=STRICT)
+            certificates.update(world.ports, ADMIN, certificate.id, strict)
         self.accidents: list[Exception] = []
 
     def acts(self, chance: random.Random) -> Callable[[], object]:
@@ -54,7 +77,14 @@ class Crowd:
             lambda: renewal.sweep(ports),
             lambda: jobs.release_lapsed(ports),
             lambda: jobs.retry_due(ports),
-            lambda: jobs.time_out(ports, timedelta(0), timedelta(0)),
+            lambda: jobs.time_out(ports, timedelta(0)),
+            lambda: approvals.expire(ports, timedelta(minutes=3)),
+            lambda: self.any_request(chance, approvals.approve),
+            lambda: self.any_request(chance, approvals.approve),
+            lambda: self.any_request(chance, approvals.reject),
+            lambda: certificates.update(
+                ports, ADMIN, certificate.id, certificates.UpdateCertificate(sans=(f"{chance.choice('ab')}.example",))
+            ),
             lambda: issuance.process_due(ports, limit=2),
             lambda: deployment.deploy(ports, ADMIN, certificate.id),
             lambda: self.any_job(chance, jobs.retry),
@@ -81,6 +111,10 @@ class Crowd:
         if there := self.world.jobs():
             change(self.world.ports, ADMIN, chance.choice(there).id)
 
+    def any_request(self, chance: random.Random, decide: Callable[..., object]) -> None:
+        if there := approvals.page(self.world.ports, SYSTEM, Query(descending=True, limit=5)).items:
+            decide(self.world.ports, DECIDER, chance.choice(there).id)
+
     def member(self, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311 - chooses what to do, guards nothing
         for _ in range(TURNS):
@@ -92,7 +126,7 @@ class Crowd:
             except Conflict as refusal:
                 if "somebody else" in refusal.message:
                     self.accidents.append(refusal)
-            except Gone:
+            except (Gone, Refused):
                 pass
             except CertctlError as accident:
                 self.accidents.append(accident)
@@ -113,6 +147,7 @@ def test_whatever_happens_at_once_nothing_is_lost_doubled_or_stuck(world: World,
         pass
     for certificate in crowd.certificates:
         nothing_is_stuck(world, certificate)
+        only_what_was_approved_was_issued(world, certificate)
     everything_signed_is_on_record(world, crowd.certificates)
 
 
@@ -126,6 +161,28 @@ def nothing_is_stuck(world: World, certificate: ManagedCertificate) -> None:
         assert not [job for job in open_jobs if job.status in OPEN_JOB]
     if now_is.status in (CertificateStatus.ACTIVE, CertificateStatus.FAILED):
         assert now_is.renew_at is not None, "nobody will look at it again"
+
+
+def only_what_was_approved_was_issued(world: World, certificate: ManagedCertificate) -> None:
+    """What waits has an undecided request of its own, and nothing else has; what was issued says what was approved."""
+    with world.ports.work() as work:
+        mine = Query((Where("certificate_id", certificate.id),), limit=500)
+        all_jobs, requests = work.jobs.page(mine).items, work.approvals.page(mine).items
+        issued = work.versions.page(certificate.id, 500, 0).items
+    undecided = {request.id for request in requests if request.state is ApprovalState.PENDING}
+    waiting = {job.approval_id for job in all_jobs if job.status is JobStatus.AWAITING_APPROVAL}
+    assert undecided == waiting
+    if world.now_is(certificate).profile_id != STRICT:
+        assert not requests
+        return
+    approved: dict[str, list[list[str]]] = {request.job_id: [] for request in requests}
+    for request in requests:
+        if request.decided_by == DECIDER.name and request.state is not ApprovalState.REJECTED:
+            approved[request.job_id].append(json.loads(request.content)["names"])
+    for version in issued:
+        assert version.job_id is not None
+        said = sorted(names.canonical_text(name) for name in reading.plan_of(version.certificate).sans)
+        assert said in approved[version.job_id]
 
 
 def everything_signed_is_on_record(world: World, all_certificates: list[ManagedCertificate]) -> None:

@@ -16,6 +16,7 @@ from certctl_core.ids import (
     AgentGroupId,
     AgentId,
     ApiKeyId,
+    ApprovalId,
     AttemptId,
     AuditEventId,
     CertificateId,
@@ -39,6 +40,7 @@ from certctl_core.ids import (
 )
 from certctl_core.models.access import ActorType, ApiKey, Role, Session
 from certctl_core.models.agents import Agent, AgentGroup, AgentGroupMembership, JoinToken
+from certctl_core.models.approvals import ApprovalRequest
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -264,6 +266,23 @@ def violation(identity: str = "violation-1", **fields: Any) -> PolicyViolation:
             "message": "environment is empty",
             "severity": Severity.WARNING,
             "opened_at": AT,
+        }
+        | fields
+    )
+
+
+def approval(identity: str = "ar-1", **fields: Any) -> ApprovalRequest:
+    content = fields.get("content", '{"common_name":"a.example"}')
+    return ApprovalRequest(
+        **{
+            "id": ApprovalId(identity),
+            "certificate_id": "mc-0",
+            "job_id": "job-0",
+            "content": content,
+            "content_sha256": sha256(content.encode()).hexdigest(),
+            "requested_by": "alice",
+            "created_at": AT,
+            "updated_at": AT,
         }
         | fields
     )

@@ -243,19 +243,19 @@ class TestSweeps:
             assert ids(work.jobs.due_retries(AT, 1)) == ["long ago"]
 
     def test_waiting_ends_by_how_long_it_lasted(self, busy: OpenWork) -> None:
-        csr, approval = JobStatus.AWAITING_CSR, JobStatus.AWAITING_APPROVAL
+        csr = JobStatus.AWAITING_CSR
         old = AT - DAY
         put(
             busy,
             facts.job("no csr", certificate_id="mc-1", status=csr, scheduled_at=old - SECOND),
             facts.job("csr just now", certificate_id="mc-2", status=csr, scheduled_at=old, created_at=AT - 9 * DAY),
-            facts.job("no approval", certificate_id="mc-3", status=approval, created_at=AT - 8 * DAY),
-            facts.job("approval soon", certificate_id="mc-4", status=approval, created_at=AT - 7 * DAY),
+            facts.job("never", certificate_id="mc-3", status=csr, scheduled_at=old - DAY),
+            facts.job("unapproved", certificate_id="mc-4", status=JobStatus.AWAITING_APPROVAL, scheduled_at=old - DAY),
             facts.job("pending", certificate_id="mc-5", scheduled_at=old - DAY, created_at=AT - 9 * DAY),
         )
         with busy() as work:
-            assert ids(work.jobs.due_timeouts(old, AT - 7 * DAY, 10)) == ["no approval", "no csr"]
-            assert ids(work.jobs.due_timeouts(old, AT - 7 * DAY, 1)) == ["no approval"]
+            assert ids(work.jobs.due_timeouts(old, 10)) == ["never", "no csr"]
+            assert ids(work.jobs.due_timeouts(old, 1)) == ["never"]
 
     def test_only_old_jobs_that_are_over_for_good_are_purged(self, busy: OpenWork) -> None:
         put(busy, *one_each(kind=JobType.ISSUANCE))

@@ -11,6 +11,7 @@ from attrs import evolve
 from psycopg_pool import ConnectionPool
 
 from certctl_adapters.postgres.work import PostgresWork
+from certctl_core.models.approvals import ApprovalState
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.ports.store import Is, Query, Where, Work
@@ -131,6 +132,13 @@ CROWD = b"""
         (ARRAY['Completed', 'Completed', 'Pending', 'Running', 'Failed', 'AwaitingCSR', 'AwaitingApproval'])[n % 7 + 1]
         AS status) AS chosen;
 
+    INSERT INTO issuance_approval_requests (
+        id, certificate_id, job_id, content, content_sha256, requested_by, state, created_at
+    )
+    SELECT 'ar-' || n, 'mc-' || n / 3 + 1, 'job-' || n, '{}', encode(sha256('{}'), 'hex'), 'person-' || n % 50,
+           (ARRAY['approved', 'approved', 'rejected', 'expired', 'pending'])[least(n % 100 + 1, 5)], created_at
+    FROM jobs, LATERAL (SELECT substr(jobs.id, 5)::integer AS n) AS number WHERE n < 10000 AND n % 100 < 4 OR n < 100;
+
     INSERT INTO certificate_versions (
         id, certificate_id, generation, agent_id, issuer_id, serial_number, not_before, not_after, fingerprint_sha256,
         certificate_der, chain_sha256
@@ -156,7 +164,7 @@ SWEEPS: dict[str, tuple[Callable[[Work], Any], str]] = {
     "newly_overdue": (lambda w: w.certificates.newly_overdue(AT, 100), "managed_certificates_overdue_idx"),
     "due_releases": (lambda w: w.jobs.due_releases(AT, 100), "jobs_lease_idx"),
     "due_retries": (lambda w: w.jobs.due_retries(AT, 100), "jobs_retry_idx"),
-    "due_timeouts": (lambda w: w.jobs.due_timeouts(AT, AT, 100), "jobs_awaiting_csr_idx"),
+    "due_timeouts": (lambda w: w.jobs.due_timeouts(AT, 100), "jobs_awaiting_csr_idx"),
     "claim_issuing": (lambda w: w.jobs.claim_issuing(AT, LEASE, 100), "jobs_issuing_due_idx"),
     "claim_deployments": (lambda w: w.jobs.claim_deployments("agent-7", AT, LEASE, 100), "jobs_of_agent_idx"),
     "awaiting_csr": (lambda w: w.jobs.awaiting_csr("agent-7", AT, 100), "jobs_of_agent_idx"),
@@ -188,6 +196,12 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "latest of a holder, several": lambda w: w.versions.latest_many([f"mc-999{n}" for n in range(50)], "agent-1"),
     "latest of each holder": lambda w: w.versions.latest_per_holder_many([f"mc-999{n}" for n in range(50)]),
     "latest of a holder": lambda w: w.versions.latest("mc-99999", "agent-1"),
+    "overdue approvals": lambda w: w.approvals.page(
+        Query((Where("state", ApprovalState.PENDING), Where("created_at", AT, Is.BEFORE)), limit=200, count=False)
+    ),
+    "newest approvals": lambda w: w.approvals.page(Query(descending=True, limit=20, count=False)),
+    "approvals somebody asked for": lambda w: w.approvals.page(Query((Where("requested_by", "person-7"),))),
+    "approvals of a certificate": lambda w: w.approvals.page(Query((Where("certificate_id", "mc-7"),))),
     "open violations": lambda w: w.violations.open_of([f"mc-{n}" for n in range(1, 50)]),
     "validities": lambda w: w.versions.validities([f"mc-{n}" for n in range(1, 50)]),
     "locking several": lambda w: w.certificates.lock_many([f"mc-{n}" for n in range(1, 50)]),
@@ -203,6 +217,7 @@ BIG = {
     "certificate_versions",
     "certificate_target_mappings",
     "policy_violations",
+    "issuance_approval_requests",
 }
 
 

@@ -119,6 +119,42 @@ class TestAuditTrail:
         assert value(admin, "SELECT details FROM audit_events") == '{"a":"é","b":1.0,"c":{"y":[],"z":null}}'
 
 
+class TestApprovals:
+    @pytest.fixture
+    def asked(self, postgres: OpenWork, admin: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+        with postgres() as work:
+            work.certificates.add(facts.certificate("mc-0"))
+            work.jobs.add(facts.job("job-0", certificate_id="mc-0"))
+            work.approvals.add(facts.approval())
+        return admin
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "content = '{}', content_sha256 = encode(sha256('{}'), 'hex')",
+            "requested_by = 'mallory'",
+            "requested_by_key = 'key-7'",
+            "ordered_by = 'mallory'",
+            "job_id = 'job-1'",
+            "created_at = now()",
+        ],
+    )
+    def test_what_was_asked_cannot_be_changed(self, asked: psycopg.Connection[Any], change: str) -> None:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            asked.execute(f"UPDATE issuance_approval_requests SET {change}".encode())  # noqa: S608 - literals
+        asked.execute(b"UPDATE issuance_approval_requests SET state = 'approved', decided_by = 'bob'")
+
+    def test_a_digest_is_that_of_the_text(self, asked: psycopg.Connection[Any]) -> None:
+        copied = b"""
+            INSERT INTO issuance_approval_requests (
+                id, certificate_id, job_id, requested_by, state, content, content_sha256
+            ) SELECT 'ar-2', certificate_id, job_id, requested_by, 'approved', content || ' ', content_sha256
+            FROM issuance_approval_requests
+        """
+        with pytest.raises(psycopg.errors.CheckViolation):
+            asked.execute(copied)
+
+
 class TestSchema:
     def test_every_table_is_there(self, admin: psycopg.Connection[Any]) -> None:
         rows = admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
@@ -291,7 +327,7 @@ class TestConcurrency:
         sweeps: dict[str, Callable[[Work, int], Any]] = {
             "lapsed": lambda work, n: work.jobs.due_releases(AT, n),
             "failed": lambda work, n: work.jobs.due_retries(AT, n),
-            "waiting": lambda work, n: work.jobs.due_timeouts(AT, AT, n),
+            "waiting": lambda work, n: work.jobs.due_timeouts(AT, n),
         }
         for name, due in sweeps.items():
             mine, others = in_turns(postgres, lambda w, due=due: due(w, 1), lambda w, due=due: due(w, 9))  # type: ignore[misc]

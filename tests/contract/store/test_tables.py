@@ -12,6 +12,7 @@ from certctl_core.errors import Duplicate, InUse, Invalid, NotFound, StaleWrite
 from certctl_core.models import catalog
 from certctl_core.models.access import Role
 from certctl_core.models.agents import SENTINEL_AGENTS, AgentStatus
+from certctl_core.models.approvals import ApprovalState
 from certctl_core.models.catalog import ConfigSource, KeyAlgorithmRule
 from certctl_core.models.certificates import CertificateSource, CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType, VerificationStatus
@@ -100,6 +101,8 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "target_ids": ("t-2", "t-1"),
             "tags": {"cost-centre": "42", "": "%s {} \\"},
             "source": CertificateSource.EST,
+            "ordered_by": "alice",
+            "ordered_by_key": "key-1",
             "status": CertificateStatus.REVOKED,
             "status_reason": "because",
             "generation": 3,
@@ -122,6 +125,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "type": JobType.DEPLOYMENT,
             "target_id": "t-1",
             "agent_id": None,
+            "approval_id": "ar-0",
             "attempt_id": "attempt-0",
             "version_id": "certver-0",
             "status": JobStatus.RUNNING,
@@ -177,6 +181,16 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "violations": (
         facts.violation("new"),
         {"message": "other words", "severity": Severity.ERROR, "resolved_at": AT + HOUR},
+    ),
+    "approvals": (
+        facts.approval("new", requested_by_key="key-1", ordered_by="bob", ordered_by_key="key-2", profile_id="gone"),
+        {
+            "state": ApprovalState.EXPIRED,
+            "decided_by": "carol",
+            "decided_at": AT,
+            "decision_note": "looks right",
+            "closed_reason": "it was changed",
+        },
     ),
     "api_keys": (facts.api_key("new"), {"expires_at": AT, "last_used_at": AT, "revoked_at": AT, "created_by": "me"}),
     "join_tokens": (facts.join_token("new"), {"agent_name": "web-1", "used_at": AT, "used_by": "a-1"}),
@@ -255,12 +269,13 @@ def table(work: Work, kind: str) -> Table[Any]:
 
 @pytest.fixture
 def rich(seeded: OpenWork) -> OpenWork:
-    """Seeded, with a certificate `mc-0` that has an attempt and a version, and an agent group."""
+    """Seeded, with a certificate `mc-0` that has an attempt, a version and a job, and an agent group."""
     with seeded() as work:
         work.certificates.add(facts.certificate("mc-0"))
         work.attempts.add(facts.attempt("attempt-0", certificate_id="mc-0"))
         work.versions.add(facts.version("certver-0", certificate_id="mc-0"))
         work.agent_groups.add(facts.agent_group("ag-0"))
+        work.jobs.add(facts.job("job-0", certificate_id="mc-0", status=JobStatus.COMPLETED))
     return seeded
 
 

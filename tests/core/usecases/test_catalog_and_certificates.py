@@ -57,12 +57,6 @@ def test_a_window_of_zero_is_the_last_third_of_life(world: World) -> None:
     assert catalog.update_renewal_policy(world.ports, ADMIN, policy.id, third).renewal_window is None
 
 
-def test_a_profile_does_not_promise_approvals_that_nothing_asks_for(world: World) -> None:
-    with pytest.raises(Invalid) as refusal:
-        catalog.create_profile(world.ports, ADMIN, catalog.CreateProfile(name="strict", requires_approval=True))
-    assert refusal.value.fields[0].field == "requires_approval"
-
-
 def test_a_secret_setting_is_sealed_shown_masked_and_kept_when_sent_back_masked(world: World) -> None:
     asked = catalog.CreateIssuer(name="vault", type="GenericCA", config={"token": "s3cret", "addr": "a"})
     issuer = catalog.create_issuer(world.ports, ADMIN, asked)

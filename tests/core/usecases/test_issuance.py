@@ -288,7 +288,7 @@ def test_an_agent_that_never_sends_its_csr_uses_up_the_attempts(world: World) ->
         world.clock.advance(timedelta(days=2))
         jobs.retry_due(world.ports)
         world.clock.advance(timedelta(days=2))
-        jobs.time_out(world.ports, timedelta(days=1), timedelta(days=7))
+        jobs.time_out(world.ports, timedelta(days=1))
 
     failed = world.now_is(certificate)
     assert failed.status is CertificateStatus.FAILED

@@ -218,7 +218,7 @@ def test_many_are_renewed_together_each_with_its_own_outcome(world: World) -> No
     with world.ports.work() as work:
         held = work.certificates.lock_many([fresh.id, homeless.id, revoked.id])
         asked = [held[each.id] for each in (homeless, fresh, revoked)]
-        begun = renewal.begin_many(work, ADMIN, asked, world.clock.now())
+        begun = renewal.begin_many(world.ports, work, ADMIN, asked, world.clock.now())
 
     first, second_, third = begun
     assert "no target" in str(first.problem)
