@@ -18,7 +18,9 @@ from certctl_core.usecases import (
     jobs,
     renewal,
     rescheduling,
+    reviews,
     sealing,
+    violations,
     watchdog,
 )
 from certctl_web.settings import Schedule, Settings
@@ -87,6 +89,10 @@ def _seals(on: Duty) -> int:
     return sealing.seal(on.ports)
 
 
+def _policy_checks(on: Duty) -> int:
+    return reviews.sweep(on.ports)
+
+
 def _housekeeping(on: Duty) -> int:
     audit.forget_calls(on.ports, on.settings.storage.api_call_retention)
     agents.forget_activity(on.ports, on.settings.storage.api_call_retention)
@@ -94,6 +100,7 @@ def _housekeeping(on: Duty) -> int:
     discovery.forget_scans(on.ports, now - kept.scan_retention)
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)
+    violations.purge(on.ports, on.settings.storage.violation_retention)
     return access.purge_sessions(on.ports) + jobs.purge(on.ports, on.settings.jobs.retention)
 
 
@@ -107,5 +114,6 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("agent_health", lambda every: every.agent_health, _silent_agents, "marks silent agents as Offline"),
     Loop("short_lived_expiry", lambda every: every.short_lived, _expiries, "marks what has run out as Expired"),
     Loop("audit_seal", lambda every: every.audit_seal, _seals, "seals new events of the audit trail"),
+    Loop("policy_check", lambda every: every.policy_check, _policy_checks, "judges again what time or a rule changed"),
     Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),
 )

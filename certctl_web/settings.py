@@ -353,6 +353,15 @@ class Storage:
         ),
     ] = timedelta(days=90)
 
+    violation_retention: Annotated[
+        timedelta,
+        Row(
+            "POLICY_VIOLATION_RETENTION",
+            duration(timedelta(days=1)),
+            "How long policy violations are kept after they were resolved.",
+        ),
+    ] = timedelta(days=365)
+
 
 @frozen
 class LocalCa:
@@ -430,6 +439,14 @@ class Schedule:
             "How often new events of the audit trail are sealed and a checkpoint is signed, if there are any.",
         ),
     ] = timedelta(seconds=10)
+    policy_check: Annotated[
+        timedelta,
+        Row(
+            "SCHEDULER_POLICY_CHECK_INTERVAL",
+            _INTERVAL,
+            "How often certificates are judged again of which time, or a changed rule, changes what the rules say.",
+        ),
+    ] = timedelta(seconds=15)
     housekeeping: Annotated[
         timedelta,
         Row("HOUSEKEEPING_INTERVAL", _INTERVAL, "How often old sessions, call records and finished jobs are removed."),

@@ -16,7 +16,7 @@ from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import OPEN_JOB, Job, JobStatus
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Activity, Is, Page, Query, Where, Work
-from certctl_core.usecases import access, audit, consent, jobs
+from certctl_core.usecases import access, audit, compliance, consent, jobs
 
 MAX_TOKEN_LIFE: Final = timedelta(days=7)
 _BATCH: Final = 500
@@ -164,6 +164,7 @@ def heartbeat(ports: Ports, caller: Principal, agent_id: AgentId, asked: Heartbe
             version=asked.version or known.version,
             clock_offset=asked.sent_at - now if asked.sent_at else known.clock_offset,
         )
+        compliance.agent_changes(work, known, heard, now)
         work.agents.heard(heard)
     return heard
 
@@ -207,6 +208,8 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
         agent = work.agents.get(agent_id)
         if agent.retired_at is None:
             _counts(work, agent, force=force)
+            # Before the agent is locked: whoever changes its groups holds the rules and waits for the agent.
+            compliance.agents_changed(work, [agent.id], now)
             certificates = _lock_certificates_with_jobs(work, agent.id)
             agent = work.agents.lock(agent_id)
         if agent.retired_at is not None:

@@ -6,7 +6,7 @@ issuers and targets are split on the way in: secrets go sealed into `sealed_conf
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from attrs import asdict, evolve, field, frozen
@@ -41,7 +41,7 @@ from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import ShowsChain
 from certctl_core.ports.store import Page, Query, Table, Work
-from certctl_core.usecases import audit, rescheduling
+from certctl_core.usecases import audit, compliance, rescheduling
 
 MASK: Final = "********"
 MOST_THRESHOLDS: Final = 20
@@ -220,6 +220,7 @@ def _update(
     _must_be_sound(kind, after)
     with ports.work() as work:
         _refuse_retired_agent(work, after)
+        _review_moved_target(work, before, after, ports.clock.now())
         saved: F = kind.table(work).save(after)
         if follow is not None:
             follow(work, before, saved)
@@ -280,6 +281,13 @@ def _refuse_retired_agent(work: Work, fact: object) -> None:
         raise Invalid.field("agent_id", f"there is no agent {fact.agent_id}")
     if agent.retired_at is not None and fact.retired_at is None:
         raise Invalid.field("agent_id", f"agent {agent.id} is retired")
+
+
+def _review_moved_target(work: Work, before: object, after: object, now: datetime) -> None:
+    """A certificate that is deployed by another agent may be in another agent group."""
+    if isinstance(after, ConfiguredTarget) and after.agent_id != getattr(before, "agent_id", None):
+        work.policy_rules.hold()
+        compliance.agents_changed(work, [after.agent_id], now)
 
 
 def _nothing_more(_: object) -> list[FieldProblem]:

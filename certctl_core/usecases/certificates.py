@@ -44,7 +44,7 @@ from certctl_core.pki import names
 from certctl_core.policy import schedule
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
-from certctl_core.usecases import audit, consent
+from certctl_core.usecases import audit, compliance, consent
 
 _WAITING: Final = (CertificateStatus.PENDING, CertificateStatus.EXPIRING, CertificateStatus.EXPIRED)
 """Statuses in which a certificate that may be renewed by itself is overdue."""
@@ -127,6 +127,8 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
         policy = work.renewal_policies.find(certificate.renewal_policy_id)
         if policy is not None:
             certificate = schedule.first(certificate, policy, now)
+        judged = compliance.admit(work, certificate, now)
+        certificate = judged.certificate
         work.certificates.add(certificate)
         audit.record(
             work,
@@ -140,6 +142,7 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
             sans=list(certificate.sans),
             issuer_id=certificate.issuer_id,
         )
+        compliance.record(work, caller, judged)
     return certificate
 
 
@@ -163,8 +166,10 @@ def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCe
         for job in work.jobs.open_of(after.id):
             if job.type is JobType.DEPLOYMENT and job.target_id not in after.target_ids:
                 work.jobs.save(job_life.cancel(job, now, "the target was taken from the certificate"))
-        after = work.certificates.save(after)
+        judged = compliance.admit(work, after, now)
+        after = work.certificates.save(judged.certificate)
         audit.record(work, caller, now, "certificate_updated", "certificate", after.id, changed=_changed(before, after))
+        compliance.record(work, caller, judged)
     return after
 
 
@@ -178,7 +183,7 @@ def archive(ports: Ports, caller: Principal, certificate_id: str) -> None:
             return
         cancel_open_jobs(work, certificate.id, now, f"certificate {certificate.id} was archived")
         archived = life.step(certificate, CertificateEvent.ARCHIVE, now)
-        work.certificates.save(schedule.none(archived))
+        work.certificates.save(evolve(schedule.none(archived), next_policy_check_at=now))
         audit.record(work, caller, now, "certificate_archived", "certificate", certificate.id)
 
 

@@ -47,7 +47,7 @@ from certctl_core.errors import (
 )
 from certctl_core.ids import AgentId, CertificateId, IssuerId, JobId
 from certctl_core.lifecycle import agent as agent_life
-from certctl_core.models.access import Principal
+from certctl_core.models.access import SYSTEM, Principal
 from certctl_core.models.certificates import (
     AttemptStatus,
     CertificateVersion,
@@ -61,7 +61,7 @@ from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import Issued, Issuer, IssueRequest, Polls
 from certctl_core.ports.store import Work
-from certctl_core.usecases import access, audit, consent, jobs, orders, recording, scope
+from certctl_core.usecases import access, audit, compliance, consent, jobs, orders, recording, scope
 from certctl_core.usecases.consent import Consent
 from certctl_core.usecases.orders import Order, OrderedByJob, Rules
 from certctl_core.usecases.recording import Answer, Outcome
@@ -156,10 +156,11 @@ def _claim(
         named = _certificates(work, agent_id, asked)
         waiting = _Waiting.read(work, agent_id, [one for one in named if not isinstance(one, CertctlError)])
         waiting = evolve(waiting, jobs=_under_consent(ports, work, waiting, now))
-        outcomes = [
+        made = [
             about if isinstance(about, CertctlError) else _claim_one(ports, caller, waiting, about, one, now)
             for about, one in zip(named, asked, strict=True)
         ]
+        outcomes = _permitted(work, waiting, made, now)
         begun = [outcome for outcome in outcomes if isinstance(outcome, Order)]
         if not begun:
             return outcomes
@@ -278,6 +279,18 @@ def _claim_one(
         return refused
 
 
+def _permitted(
+    work: Work, waiting: _Waiting, outcomes: Sequence[Order | Submitted | CertctlError], now: datetime
+) -> Sequence[Order | Submitted | CertctlError]:
+    """What is left of the orders when policy has judged them. A job whose order is refused is over: it was not the CSR
+    that was wrong, and another one would not help."""
+    refused = compliance.refusals(work, [(o.certificate, o.plan) for o in outcomes if isinstance(o, Order)], now)
+    for identity, error in refused.items():
+        held = jobs.Locked(waiting.certificates[identity], waiting.jobs[identity])
+        jobs.fail(work, SYSTEM, held, now, error.message, final=True)
+    return [refused.get(o.certificate.id, o) if isinstance(o, Order) else o for o in outcomes]
+
+
 def _already_submitted(
     waiting: _Waiting, certificate_id: CertificateId, job: Job | None, asked: SubmitCsr
 ) -> Submitted | None:
@@ -348,12 +361,16 @@ def _open_order(ports: Ports, job_id: JobId) -> Order | None:
                 return None
         is_over = attempt.status is AttemptStatus.FAILED
         if attempt.agent_id is None or not (is_over or _is_stale(attempt, now)):
-            return orders.again(ports, rules, certificate, job, attempt)
+            order = orders.again(ports, rules, certificate, job, attempt)
+            compliance.permit(work, certificate, order.plan, now)
+            return order
         if not is_over:
             given_up = evolve(attempt, status=AttemptStatus.FAILED, error="waited too long", finished_at=now)
             work.attempts.save(given_up)
         proof = OrderedByJob(job, attempt.agent_id)
-        (order,) = orders.write(work, [orders.begin(ports, rules, certificate, attempt.csr, proof, now)])
+        begun = orders.begin(ports, rules, certificate, attempt.csr, proof, now)
+        compliance.permit(work, certificate, begun.plan, now)
+        (order,) = orders.write(work, [begun])
     return order
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from certctl_core.models.catalog import ConfiguredTarget, RenewalPolicy
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, ManagedCertificate, RevocationReason
+from certctl_core.models.policies import PolicyRule, Severity
 from certctl_core.models.records import AlertSeverity, NotificationType
 from certctl_core.usecases.notifications import Notice
 
@@ -101,6 +102,19 @@ def revoked(
         certificate=certificate,
         what=f"The certificate {_called(certificate)} was revoked by {by} ({reason.value}). Serial numbers: {serials}.",
         next="Clients that check refuse servers that still use it; a replacement is a new certificate.",
+    )
+
+
+def policy_broken(certificate: ManagedCertificate, rule: PolicyRule, why: str, others: int = 0) -> Notice:
+    """It does not meet a rule, and as many others of its owner's do not either."""
+    more = f" So do {others} other certificates." if others else ""
+    return Notice(
+        type=NotificationType.POLICY_VIOLATION,
+        severity=AlertSeverity.WARNING if rule.severity is Severity.WARNING else AlertSeverity.CRITICAL,
+        certificate=certificate,
+        what=f"The certificate {_called(certificate)} breaks the policy rule {rule.name} ({rule.severity.value}): "
+        f"{_sentence(why)}{more}",
+        next="Change the certificate, or have the rule changed; the violation then closes by itself.",
     )
 
 

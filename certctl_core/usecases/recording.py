@@ -34,7 +34,7 @@ from certctl_core.policy.holders import holders_among
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import Issued, Ordered
 from certctl_core.ports.store import Work
-from certctl_core.usecases import audit, deployment, jobs, notices, notifications, revocation
+from certctl_core.usecases import audit, compliance, deployment, jobs, notices, notifications, revocation
 from certctl_core.usecases.notifications import Notice
 from certctl_core.usecases.orders import Order
 
@@ -163,7 +163,10 @@ def _record(ports: Ports, issued: Sequence[_Issued]) -> Sequence[Outcome]:
             else Outcome(completed.get(found.held.job.id, found.held.job), found.version if found.is_wanted else None)
             for found in met
         ]
+        judged = compliance.judge(work, compliance.in_force(work), changes.certificates, now)
+        changes.certificates = list(judged.certificates)
         changes.write(work, now)
+        compliance.record(work, SYSTEM, judged)
     return outcomes
 
 

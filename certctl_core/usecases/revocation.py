@@ -112,7 +112,8 @@ def _judged(
             f"cannot revoke {certificate.id}: it was issued by {authority!r}, and not with {certificate.issuer_id}"
         )
         return Revoked(certificate, Conflict(foreign, hint="Have that CA revoke it, then archive it here."))
-    return Revoked(evolve(schedule.none(step), revoked_at=now, revocation_reason=reason))
+    over = evolve(schedule.none(step), next_policy_check_at=now)
+    return Revoked(evolve(over, revoked_at=now, revocation_reason=reason))
 
 
 def _notice(

@@ -4,6 +4,7 @@ from typing import Final
 
 from certctl_web.operation import Row
 from certctl_web.operations import (
+    agent_groups,
     agents,
     approvals,
     audit,
@@ -12,6 +13,7 @@ from certctl_web.operations import (
     jobs,
     keys,
     observed,
+    policies,
     renewals,
     seals,
     server,
@@ -21,7 +23,9 @@ from certctl_web.protocols import crl, ocsp, trust
 TABLE: Final[tuple[Row, ...]] = (
     *certificates.ROWS,
     *catalog.ROWS,
+    *policies.ROWS,
     *agents.ROWS,
+    *agent_groups.ROWS,
     *jobs.ROWS,
     *approvals.ROWS,
     *audit.ROWS,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from certctl_core.errors import Conflict, Duplicate, IllegalTransition, Invalid, StaleWrite
+from certctl_core.errors import Conflict, Duplicate, IllegalTransition, Invalid, Refused, StaleWrite
 from certctl_core.ids import TargetId
 from certctl_core.models import certificates as facts
 from certctl_core.usecases import certificates, deployment, renewal, revocation
@@ -123,7 +123,7 @@ ROWS: Final[tuple[Row, ...]] = (
         body=CreateCertificate,
         answer=ManagedCertificate,
         status=201,
-        errors=(Duplicate,),
+        errors=(Duplicate, Refused),
     ),
     Operation(
         name="get_certificate",
@@ -143,7 +143,7 @@ ROWS: Final[tuple[Row, ...]] = (
         run=update,
         body=UpdateCertificate,
         answer=ManagedCertificate,
-        errors=(Duplicate, Conflict, StaleWrite),
+        errors=(Duplicate, Conflict, StaleWrite, Refused),
     ),
     Operation(
         name="archive_certificate",

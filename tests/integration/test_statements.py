@@ -15,7 +15,7 @@ from certctl_adapters.secretbox import PassphraseBox
 from certctl_core.ids import AgentId, CertificateId
 from certctl_core.models.access import SYSTEM, Principal, Role
 from certctl_core.pki import csr
-from certctl_core.usecases import access, issuance
+from certctl_core.usecases import access, issuance, reviews
 from certctl_core.usecases.issuance import SubmitCsr, Submitted
 from certctl_web.options import Options
 from tests.stand_ins import MovableClock
@@ -81,7 +81,7 @@ def test_the_calls_of_an_agent_cost_little(api: Api) -> None:
     assert cost("renewal", lambda: api.made("/api/v1/certificates/mc-site/renew", {})) <= 9
     assert cost("a poll that finds a CSR to make", poll) <= 5
     sent = {"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-site"}
-    assert cost("a CSR, signed", lambda: api.post(f"{path}/csr", sent, by=agent.key)) <= 22
+    assert cost("a CSR, signed", lambda: api.post(f"{path}/csr", sent, by=agent.key)) <= 24
     assert cost("a poll that finds a deployment", poll) <= 8
     assert cost("the certificate", lambda: api.get(f"{path}/certificates/mc-site", by=agent.key)) <= 4
     (job,) = api.get("/api/v1/jobs?type=Deployment").json["data"]
@@ -112,7 +112,7 @@ def test_a_batch_of_csrs_costs_as_many_statements_as_one(api: Api) -> None:
 
     api.get("/.well-known/pki/crl/iss-local", by=None)  # the CA is made by whoever comes first
     one = cost("one CSR", lambda: submit(range(1)))
-    assert cost("twenty CSRs", lambda: submit(range(1, 21))) == one <= 21
+    assert cost("twenty CSRs", lambda: submit(range(1, 21))) == one <= 23
 
 
 def test_work_without_secrets_opens_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,3 +139,44 @@ def test_a_key_is_stretched_once_a_process(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("certctl_adapters.secretbox.PBKDF2HMAC", counted)
     assert [box.open(one) for one in sealed * 3] == [b"one", b"two"] * 3
     assert stretched == []
+
+
+def test_judging_by_policy_costs_the_same_however_many_certificates_there_are(api: Api) -> None:
+    target = api.target(api.agent())
+    api.made("/api/v1/agent-groups", {"id": "ag-1", "name": "edge"})
+    spent = []
+    for team, many in (("t-few", 2), ("t-many", 60)):
+        api.made("/api/v1/teams", {"id": team, "name": team})
+        for number in range(many):
+            api.certificate(target, name=f"{team}-{number}", team_id=team)
+        about = {"agent_group_ids": ["ag-1"], "team_ids": [team]}
+        for kind in ("RequiredMetadata", "CertificateLifetime", "RenewalLeadTime"):
+            api.made("/api/v1/policies", {"name": f"{team} {kind}", "type": kind} | about)
+        spent.append(cost(f"a sweep for {many}", lambda: reviews.sweep(api.ports)))
+        assert api.get("/api/v1/policy-violations?state=all").json["total"] == (2 if many == 2 else 62)
+    assert spent[0] == spent[1]
+
+
+def test_a_write_that_policy_judges_costs_little_more(api: Api) -> None:
+    def create(name: str) -> Callable[[], Any]:
+        return lambda: api.certificate(name=name)
+
+    def change(name: str) -> Callable[[], Any]:
+        return lambda: api.put(f"/api/v1/certificates/mc-{name}", {"environment": "test"})
+
+    without = cost("create without rules", create("a")), cost("change without rules", change("a"))
+    api.made("/api/v1/policies", {"id": "pr-1", "name": "tags", "type": "RequiredMetadata"})
+    api.made("/api/v1/policies", {"id": "pr-2", "name": "places", "type": "AllowedEnvironments"})
+    with_rules = cost("create with rules", create("b")), cost("change with rules", change("b"))
+    assert with_rules[0] - without[0] <= 6
+    assert with_rules[1] - without[1] <= 5
+
+
+def test_members_of_a_group_cost_the_same_however_many_there_are(api: Api) -> None:
+    api.made("/api/v1/agent-groups", {"id": "ag-1", "name": "edge"})
+    spent = []
+    for _ in range(2):
+        for _ in range(5):
+            api.agent()
+        spent.append(cost("members", lambda: api.get("/api/v1/agent-groups/ag-1/members")))
+    assert spent[0] == spent[1] <= 4

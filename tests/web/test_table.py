@@ -34,6 +34,8 @@ BODIES: dict[str, Any] = {
     "report_discoveries": {"errors": ["/root: denied"]},
     "claim_discovered_certificate": {"managed_certificate_id": "mc-site"},
     "create_network_scan_target": {"name": "dmz", "cidrs": ["192.0.2.0/24"]},
+    "create_policy": {"name": "domains", "type": "AllowedDomains", "config": {"allowed_domains": ["*.example.com"]}},
+    "create_agent_group": {"name": "edge"},
     "create_health_check": {"endpoint": "www.example.org:443"},
 }
 """A body for each row that cannot do without one."""
