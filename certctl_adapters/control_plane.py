@@ -56,7 +56,10 @@ class ControlPlane:
 
     def ask(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any | None = None) -> Any:
         """The JSON that is answered, None where there is none. Raises what a status other than 2xx means."""
-        answer = self.call(method, path, query=query, body=body)
+        return self.meaning(self.call(method, path, query=query, body=body))
+
+    def meaning(self, answer: Answer) -> Any:
+        """The JSON of an answer, None where there is none. Raises what a status other than 2xx means."""
         if not 200 <= answer.status < 300:
             raise error_of(answer)
         if not answer.body:

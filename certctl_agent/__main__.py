@@ -17,6 +17,7 @@ from certctl_adapters.commands import Commands
 from certctl_adapters.files import FileInstaller
 from certctl_adapters.host import Host
 from certctl_adapters.http import HttpClient, trust, trust_nobody_checked
+from certctl_adapters.pinning import pinned_ca
 from certctl_adapters.prober import TlsProber
 from certctl_adapters.tripwire import tripwire
 from certctl_agent import client, logs, machine, settings
@@ -27,7 +28,6 @@ from certctl_agent.settings import Joined, JoinSettings, RunSettings, SettingsEr
 from certctl_agent.work import Worker
 from certctl_core import __version__
 from certctl_core.errors import CertctlError, UpstreamUnavailable
-from certctl_core.pki import bundle
 
 log = logging.getLogger("certctl_agent")
 
@@ -61,7 +61,9 @@ def join(given: JoinSettings) -> int:
             hint="Run it with certctl-agent run, or choose another --state-dir.",
         )
     _make_state_folder(given.state)
-    ca_bundle = _pinned_ca(given) if given.ca_fingerprint else given.ca_bundle
+    ca_bundle = given.ca_bundle
+    if given.ca_fingerprint:
+        ca_bundle = pinned_ca(given.server_url, given.ca_fingerprint).encode()
     http = HttpClient(given.server_url, tls=trust(ca_bundle, minimum=_TLS_1_3))
     try:
         agent_id, api_key = client.join(http, given.token, given.name, machine.describe(given.server_url))
@@ -78,15 +80,6 @@ def join(given: JoinSettings) -> int:
     _keep(given.state.identity, json.dumps(identity, indent=2).encode())
     log.info("joined", extra={"agent_id": agent_id, "server": given.server_url})
     return 0
-
-
-def _pinned_ca(given: JoinSettings) -> bytes:
-    """The control plane's CA as PEM. Raises `Forbidden` when it is not the one of the fingerprint."""
-    unchecked = HttpClient(given.server_url, tls=trust_nobody_checked(minimum=_TLS_1_3), max_body=1 << 17)
-    try:
-        return bundle.to_pem(client.fetch_ca(unchecked, given.ca_fingerprint)).encode()
-    finally:
-        unchecked.close()
 
 
 def run(given: RunSettings) -> int:

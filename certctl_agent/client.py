@@ -4,7 +4,6 @@ Every method raises the errors of `certctl_adapters.http`: `UpstreamUnavailable`
 control plane said otherwise.
 """
 
-import hmac
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -17,10 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certctl_adapters.http import HttpClient
 from certctl_agent.machine import Machine
 from certctl_core import __version__
-from certctl_core.errors import CertctlError, Forbidden, UpstreamUnavailable
+from certctl_core.errors import CertctlError, UpstreamUnavailable
 from certctl_core.pki import reading
 
-CA_PATH: Final = "/.well-known/certctl/ca.pem"
 AWAITING_CSR: Final = "AwaitingCSR"
 DEPLOYMENT: Final = "Deployment"
 
@@ -126,21 +124,6 @@ def _work_item(told: Any) -> WorkItem:
 
 
 # Joining
-
-
-def fetch_ca(unchecked: HttpClient, fingerprint: str) -> x509.Certificate:
-    """The control plane's CA, over a connection that is not believed yet: the pinned fingerprint is what decides.
-
-    Raises `Forbidden` when the server has another CA.
-    """
-    offered = reading.certificates(unchecked.ask("GET", CA_PATH).body)
-    for certificate in offered:
-        if hmac.compare_digest(reading.fingerprint(certificate), fingerprint):
-            return certificate
-    raise Forbidden(
-        f"the server's CA is sha256:{reading.fingerprint(offered[0])} and sha256:{fingerprint} was expected",
-        hint="Compare the fingerprint with the one the operator was shown; if it is right, somebody is in between.",
-    )
 
 
 def join(http: HttpClient, token: str, name: str, machine: Machine) -> tuple[str, str]:

@@ -1,5 +1,7 @@
 """`certctl`: one command, asked of the control plane."""
 
+# PYTHON_ARGCOMPLETE_OK
+
 import io
 import os
 import sys
@@ -8,15 +10,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from certctl_cli import arguments as typed
-from certctl_cli import settings, tables
+from certctl_cli import formats, settings, tables
 from certctl_cli.client import Server
 from certctl_cli.command import Result
-from certctl_cli.settings import Settings, SettingsError
-from certctl_core.errors import CertctlError, InUse, Invalid, Refused
+from certctl_cli.profiles import SettingsError
+from certctl_cli.settings import Settings
+from certctl_core.errors import CertctlError, Conflict, Forbidden, InUse, Invalid, NotAuthenticated, NotFound, Refused
 
 REFUSED: Final = 1
 MISUSED: Final = 2
 UNREACHABLE: Final = 3
+NOT_ALLOWED: Final = 4
+NOT_FOUND: Final = 5
+CONFLICT: Final = 6
 INTERRUPTED: Final = 130
 
 
@@ -25,10 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What others typed may hold characters that an old terminal has not.
         sys.stdout.reconfigure(errors="backslashreplace")
-    given = typed.parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if settings.is_completing():
+        import argcomplete
+
+        argcomplete.autocomplete(typed.parser())
+    given = typed.parser(words).parse_args(words)
     try:
         found = settings.read(given)
         result = ask(found, given)
+        if found.query:
+            result = formats.chosen(result, found.query)
         tables.show(result, found.format, sys.stdout, sys.stderr)
         sys.stdout.flush()
     except CertctlError as problem:
@@ -60,9 +73,18 @@ def status_of(problem: CertctlError) -> int:
     """The exit status for an error."""
     from certctl_adapters.control_plane import Unreachable
 
-    if isinstance(problem, SettingsError):
-        return MISUSED
-    return UNREACHABLE if isinstance(problem, Unreachable) else REFUSED
+    match problem:
+        case SettingsError():
+            return MISUSED
+        case Unreachable():
+            return UNREACHABLE
+        case NotAuthenticated() | Forbidden():
+            return NOT_ALLOWED
+        case NotFound():
+            return NOT_FOUND
+        case Conflict():
+            return CONFLICT
+    return REFUSED
 
 
 def complaint(problem: CertctlError) -> str:

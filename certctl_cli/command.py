@@ -65,9 +65,12 @@ def argument(name: str, **how: Any) -> Argument:
 
 @frozen(kw_only=True)
 class Command:
-    """One row. `name` is what is typed: `certs list`."""
+    """One row. `name` is what is typed: `certs list`. `covers` are the operations of the API that it stands for;
+    `may_be_new` takes the name of a profile that nothing is stored under yet."""
 
     name: str
     help: str
     run: Callable[[Server, Namespace], Result]
     arguments: tuple[Argument, ...] = field(default=())
+    covers: tuple[str, ...] = ()
+    may_be_new: bool = False

@@ -1,14 +1,14 @@
-"""Printing: tables and records for people on a terminal, tab-separated lines for programs behind a pipe, or JSON.
+"""Printing: tables and records for people on a terminal, tab-separated lines for programs behind a pipe, or one
+of the formats for programs.
 
 What the server sends was typed by others, so nothing of it reaches the terminal that is not a printable character
 (CWE-150).
 """
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from certctl_cli import formats
 from certctl_cli.command import Record, Result, Table, Text, View
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ _READABLE: Final = 12
 
 _GAP: Final = 2
 
-_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "json": formats.as_json,
+    "yaml": formats.as_yaml,
+    "csv": formats.as_csv,
+}
 
 
 def show(result: Result, style: str, out: TextIO, beside: TextIO) -> None:
@@ -36,8 +40,8 @@ def show(result: Result, style: str, out: TextIO, beside: TextIO) -> None:
     printed of a command that has written to `out` itself."""
     if result.data is None and not result.views:
         return
-    if style == "json":
-        out.write(_json(result.data) + "\n")
+    if style in _WRITERS:
+        out.write(_WRITERS[style](result.data))
         return
     if not out.isatty():
         _show_plain(result.views, out)
@@ -48,15 +52,9 @@ def show(result: Result, style: str, out: TextIO, beside: TextIO) -> None:
         (out if out.isatty() else beside).write(printable(note) + "\n")
 
 
-def _json(data: Any) -> str:
-    """Unlike JSON's own rules, without the control characters that terminals obey."""
-    written = json.dumps(data, indent=2, ensure_ascii=False)
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
-
-
 def printable(words: str) -> str:
     """Without control characters and changes of direction; lines stay lines."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", words.replace("\r\n", "\n").replace("\t", " "))
+    return formats.CONTROL.sub("\N{REPLACEMENT CHARACTER}", words.replace("\r\n", "\n").replace("\t", " "))
 
 
 # For programs

@@ -23,9 +23,11 @@ def within(least: int, most: int) -> Callable[[str], int]:
 
 
 ID: Final = argument("id", metavar="ID")
+ALL: Final = argument("--all", action="store_true", help="every page, one after the other")
 PAGING: Final = (
     argument("--page", type=within(1, 1_000_000), default=1, metavar="N", help="which page; default: 1"),
     argument("--per-page", type=within(1, 500), default=50, metavar="N", help="rows a page, up to 500; default: 50"),
+    ALL,
 )
 
 
@@ -75,8 +77,15 @@ def listed(
     )
 
 
+def note_of(told: Any, given: Namespace) -> tuple[str, ...]:
+    """How many there are altogether, for an answer that is a page of a list."""
+    if not isinstance(told, dict) or not isinstance(told.get("data"), list) or "total" not in told:
+        return ()
+    return (f"Total: {told['total']}{_part(given, len(told['data']), told['total'])}",)
+
+
 def _part(given: Namespace, shown: int, total: int) -> str:
-    page, size = getattr(given, "page", 1), getattr(given, "per_page", total)
+    page, size = int(getattr(given, "page", None) or 1), int(getattr(given, "per_page", None) or 50)
     if shown == total:
         return ""
     first = (page - 1) * size + 1

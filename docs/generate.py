@@ -1,4 +1,4 @@
-"""Writes docs/reference from the code.
+"""Writes docs/reference, and the table of commands, from the code.
 
     python docs/generate.py           write the pages
     python docs/generate.py --check   end with status 1 if a page is not what the code says
@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(1, str(Path(__file__).resolve().parent))
+
+import command_table
 
 from certctl_adapters import issuers, targets
 from certctl_adapters.settings import SettingField, fields_of
 from certctl_agent import settings as agent_settings
-from certctl_cli import arguments as cli_arguments
 from certctl_core import __version__, errors
 from certctl_core.lifecycle.agent import AGENT
 from certctl_core.lifecycle.approval import APPROVAL
@@ -35,6 +37,7 @@ from certctl_web import settings as server_settings
 from certctl_web.operations import TABLE
 
 FOLDER = Path(__file__).resolve().parent / "reference"
+COMMAND_TABLE = Path(__file__).resolve().parents[1] / "certctl_cli" / "operations.json"
 PAGES: dict[str, Callable[[], Iterable[str]]] = {}
 
 
@@ -92,6 +95,8 @@ def settings_of_the_agent() -> Iterator[str]:
 def the_commands() -> Iterator[str]:
     yield "# Commands\n"
     yield "Each answers `--help`.\n"
+    from certctl_cli import arguments as cli_arguments  # which is built from a file that is written here
+
     parsers = (server_program._parser(), agent_settings._parser(), cli_arguments.parser(), mcp_settings._parser())
     for parser in parsers:
         yield from _command(parser, "##")
@@ -270,15 +275,24 @@ def pages() -> dict[Path, str]:
     return {FOLDER / f"{name}.md": "\n".join(lines()).rstrip() + "\n" for name, lines in PAGES.items()}
 
 
+def commands() -> str:
+    """The table that the command line is built from. It comes before the pages, which tell of the command line."""
+    rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in command_table.table())
+    return f"[\n{rows}\n]\n"
+
+
 def stale() -> list[str]:
-    """The pages that are missing, or are not what the code says, or that nothing generates any more."""
+    """The files that are missing, or are not what the code says, or that nothing generates any more."""
+    if not COMMAND_TABLE.is_file() or COMMAND_TABLE.read_text() != commands():
+        return [COMMAND_TABLE.name]
     wanted = pages()
     wrong = {path for path, text in wanted.items() if not path.is_file() or path.read_text() != text}
     return sorted(path.name for path in wrong | (set(FOLDER.glob("*")) - set(wanted)))
 
 
 def write() -> None:
-    """Write every page and remove those that nothing generates."""
+    """Write every file and remove the pages that nothing generates."""
+    COMMAND_TABLE.write_text(commands())
     FOLDER.mkdir(exist_ok=True)
     wanted = pages()
     for path in set(FOLDER.glob("*")) - set(wanted):
@@ -291,4 +305,4 @@ if __name__ == "__main__":
     if "--check" not in sys.argv[1:]:
         write()
     elif names := stale():
-        sys.exit(f"stale pages in docs/reference: {', '.join(names)}; run: nox -s docs -- --write")
+        sys.exit(f"stale: {', '.join(names)}; run: nox -s docs -- --write")

@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError, Namespace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from certctl_cli import operations
 from certctl_cli.client import Server, one
 from certctl_cli.command import Command, Record, Result, Text, argument
 from certctl_cli.wording import ID, PAGING, flag, listed, moment, of, text
@@ -14,7 +15,6 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def page(server: Server, given: Namespace) -> Result:
-    paging = {"page": given.page, "per_page": given.per_page}
     if given.retired:
         retired = {
             "ID": of("id"),
@@ -24,7 +24,7 @@ def page(server: Server, given: Namespace) -> Result:
             "RETIRED AT": lambda row: moment(row.get("retired_at")),
             "REASON": of("retired_reason"),
         }
-        return listed(server.get("/agents/retired", **paging), given, retired, noun=" retired")
+        return listed(server.pages(given, "/agents/retired"), given, retired, noun=" retired")
     columns = {
         "ID": of("id"),
         "HOSTNAME": of("hostname"),
@@ -33,7 +33,7 @@ def page(server: Server, given: Namespace) -> Result:
         "ARCHITECTURE": of("architecture"),
         "IP ADDRESS": of("ip_address"),
     }
-    return listed(server.get("/agents", status=given.status, **paging), given, columns)
+    return listed(server.pages(given, "/agents", **operations.narrowed("list_agents", given)), given, columns)
 
 
 def get(server: Server, given: Namespace) -> Result:
@@ -89,17 +89,19 @@ def _seconds(given: str) -> int:
 COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         name="agents list",
+        covers=("list_agents", "list_retired_agents"),
         help="list agents",
         run=page,
         arguments=(
-            flag("status", "only those with this status: Online, Offline"),
+            *operations.filters("list_agents"),
             argument("--retired", action="store_true", help="those that are retired instead"),
             *PAGING,
         ),
     ),
-    Command(name="agents get", help="show one agent", run=get, arguments=(ID,)),
+    Command(name="agents get", covers=("get_agent",), help="show one agent", run=get, arguments=(ID,)),
     Command(
         name="agents token",
+        covers=("issue_join_token",),
         help="make a token with which one agent may join, and print the command that does",
         run=token,
         arguments=(
@@ -109,6 +111,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         name="agents retire",
+        covers=("retire_agent",),
         help="retire an agent for good",
         run=retire,
         arguments=(

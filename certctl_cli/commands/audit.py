@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from certctl_cli.client import Server
 from certctl_cli.command import Command, Record, Result, Text, argument
-from certctl_cli.settings import SettingsError
+from certctl_cli.profiles import SettingsError
 from certctl_cli.wording import NOTHING, flag
 
 if TYPE_CHECKING:
@@ -244,11 +244,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
             flag("since", "only at this time or later, such as 2031-03-04T05:06:07Z"),
             flag("until", "only before this time"),
         ),
+        covers=("export_audit_events",),
     ),
     Command(
         name="audit checkpoint",
         help="print the newest signed checkpoint of the audit trail, to be kept elsewhere",
         run=checkpoint,
+        covers=("get_latest_audit_checkpoint",),
     ),
     Command(
         name="audit verify",

@@ -9,7 +9,7 @@ from certctl_cli.wording import PAGING, listed, of
 
 
 def issuers(server: Server, given: Namespace) -> Result:
-    told = server.get("/issuers", page=given.page, per_page=given.per_page)
+    told = server.pages(given, "/issuers")
     columns = {
         "ID": of("id"),
         "NAME": of("name"),
@@ -21,7 +21,7 @@ def issuers(server: Server, given: Namespace) -> Result:
 
 
 def targets(server: Server, given: Namespace) -> Result:
-    told = server.get("/targets", page=given.page, per_page=given.per_page)
+    told = server.pages(given, "/targets")
     columns = {
         "ID": of("id"),
         "NAME": of("name"),
@@ -34,6 +34,6 @@ def targets(server: Server, given: Namespace) -> Result:
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
-    Command(name="issuers list", help="list issuers", run=issuers, arguments=PAGING),
-    Command(name="targets list", help="list targets", run=targets, arguments=PAGING),
+    Command(name="issuers list", covers=("list_issuers",), help="list issuers", run=issuers, arguments=PAGING),
+    Command(name="targets list", covers=("list_targets",), help="list targets", run=targets, arguments=PAGING),
 )

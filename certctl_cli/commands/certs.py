@@ -4,6 +4,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping
 from typing import Any, Final
 
+from certctl_cli import operations
 from certctl_cli.client import Server, one
 from certctl_cli.command import Command, Record, Result, Text, argument
 from certctl_cli.wording import ID, NOTHING, PAGING, day, flag, listed, moment, of, text
@@ -23,7 +24,7 @@ _DIGITS: Final = 16
 
 
 def page(server: Server, given: Namespace) -> Result:
-    told = server.get("/certificates", status=given.status, page=given.page, per_page=given.per_page)
+    told = server.pages(given, "/certificates", **operations.narrowed("list_certificates", given))
     columns = {
         "ID": of("id"),
         "COMMON NAME": of("common_name"),
@@ -91,7 +92,7 @@ def archive(server: Server, given: Namespace) -> Result:
 
 
 def renew(server: Server, given: Namespace) -> Result:
-    told = server.post(one("certificates", given.id, "renew"), {"force": given.force})
+    told = server.post(one("certificates", given.id, "renew"), {"force": given.force, "reason": given.reason or ""})
     jobs = [("Job ID", text(job)) for job in told.get("job_ids") or [told.get("job_id")] if job]
     return Result(data=told, views=(Text(f"Renewal of {given.id} started."), *([Record(jobs)] if jobs else [])))
 
@@ -106,7 +107,7 @@ def _done(told: Any, words: str) -> Result:
 
 
 def versions(server: Server, given: Namespace) -> Result:
-    told = server.get(one("certificates", given.id, "versions"), page=given.page, per_page=given.per_page)
+    told = server.pages(given, one("certificates", given.id, "versions"))
     columns = {
         "SERIAL": of("serial_number"),
         "NOT BEFORE": lambda row: moment(row.get("not_before")),
@@ -162,11 +163,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         name="certs list",
         help="list certificates",
         run=page,
-        arguments=(flag("status", "only those with this status, such as Active or Expiring"), *PAGING),
+        arguments=(*operations.filters("list_certificates"), *PAGING),
+        covers=("list_certificates",),
     ),
-    Command(name="certs get", help="show one certificate", run=get, arguments=(ID,)),
+    Command(name="certs get", covers=("get_certificate",), help="show one certificate", run=get, arguments=(ID,)),
     Command(
         name="certs create",
+        covers=("create_certificate",),
         help="put a certificate under management",
         run=create,
         arguments=(
@@ -186,12 +189,18 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         name="certs renew",
+        covers=("trigger_renewal",),
         help="issue or renew a certificate now",
         run=renew,
-        arguments=(ID, argument("--force", action="store_true", help="start over a renewal that is under way")),
+        arguments=(
+            ID,
+            argument("--force", action="store_true", help="start over a renewal that is under way"),
+            flag("reason", "why; kept in the audit trail"),
+        ),
     ),
     Command(
         name="certs revoke",
+        covers=("revoke_certificate",),
         help="revoke every version of a certificate, for good",
         run=revoke,
         arguments=(
@@ -199,15 +208,23 @@ COMMANDS: Final[tuple[Command, ...]] = (
             argument("--reason", required=True, choices=REASONS, metavar="REASON", help=f"why: {', '.join(REASONS)}"),
         ),
     ),
-    Command(name="certs archive", help="take a certificate out of management", run=archive, arguments=(ID,)),
+    Command(
+        name="certs archive",
+        covers=("archive_certificate",),
+        help="take a certificate out of management",
+        run=archive,
+        arguments=(ID,),
+    ),
     Command(
         name="certs versions",
+        covers=("list_certificate_versions",),
         help="list what was issued for a certificate, newest first",
         run=versions,
         arguments=(ID, *PAGING),
     ),
     Command(
         name="certs deployments",
+        covers=("list_certificate_deployments",),
         help="list a certificate's targets and what they serve",
         run=deployments,
         arguments=(ID,),

@@ -3,14 +3,14 @@
 from argparse import Namespace
 from typing import Final
 
+from certctl_cli import operations
 from certctl_cli.client import Server, one
 from certctl_cli.command import Command, Record, Result, Text
-from certctl_cli.wording import ID, NOTHING, PAGING, flag, listed, moment, of, text
+from certctl_cli.wording import ID, NOTHING, PAGING, listed, moment, of, text
 
 
 def page(server: Server, given: Namespace) -> Result:
-    asked = {"status": given.status, "type": given.type, "certificate_id": given.certificate_id}
-    told = server.get("/jobs", **asked, page=given.page, per_page=given.per_page)
+    told = server.pages(given, "/jobs", **operations.narrowed("list_jobs", given))
     columns = {
         "ID": of("id"),
         "TYPE": of("type"),
@@ -59,14 +59,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
         name="jobs list",
         help="list jobs, newest first",
         run=page,
-        arguments=(
-            flag("status", "only those with this status, such as Failed"),
-            flag("type", "only those of this type: Issuance, Renewal, Deployment"),
-            flag("certificate-id", "only those for this certificate"),
-            *PAGING,
-        ),
+        arguments=(*operations.filters("list_jobs"), *PAGING),
+        covers=("list_jobs",),
     ),
-    Command(name="jobs get", help="show one job", run=get, arguments=(ID,)),
-    Command(name="jobs cancel", help="cancel a job that has not ended", run=cancel, arguments=(ID,)),
-    Command(name="jobs retry", help="try a failed job again now", run=retry, arguments=(ID,)),
+    Command(name="jobs get", covers=("get_job",), help="show one job", run=get, arguments=(ID,)),
+    Command(
+        name="jobs cancel", covers=("cancel_job",), help="cancel a job that has not ended", run=cancel, arguments=(ID,)
+    ),
+    Command(name="jobs retry", covers=("retry_job",), help="try a failed job again now", run=retry, arguments=(ID,)),
 )

@@ -4,9 +4,10 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any, Final
 
+from certctl_cli import operations
 from certctl_cli.client import Server
 from certctl_cli.command import Command, Record, Result, Table, Text, View
-from certctl_cli.wording import NOTHING, PAGING, flag, listed, moment, of, text
+from certctl_cli.wording import NOTHING, PAGING, listed, moment, of, text
 from certctl_core import __version__
 
 _SHOWN: Final = 5
@@ -14,8 +15,7 @@ _SHOWN: Final = 5
 
 
 def audit(server: Server, given: Namespace) -> Result:
-    names = ("actor", "action", "resource_type", "resource_id", "since", "until", "page", "per_page")
-    told = server.get("/audit", **{name: getattr(given, name) for name in names})
+    told = server.pages(given, "/audit", **operations.narrowed("list_audit_events", given))
     columns = {
         "TIME": lambda row: moment(row.get("timestamp")),
         "ACTOR": of("actor"),
@@ -125,17 +125,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
         name="audit list",
         help="list what happened, newest first",
         run=audit,
-        arguments=(
-            flag("actor", "only what this key, agent or person did"),
-            flag("action", "only this, such as certificate_revoked"),
-            flag("resource-type", "only about this kind, such as certificate"),
-            flag("resource-id", "only about this object"),
-            flag("since", "only later than this, such as 2031-03-04T05:06:07Z"),
-            flag("until", "only earlier than this"),
-            *PAGING,
-        ),
+        arguments=(*operations.filters("list_audit_events"), *PAGING),
+        covers=("list_audit_events",),
     ),
-    Command(name="loops", help="list the server's loops and their last runs", run=loops),
-    Command(name="status", help="how the server is, counts, and what needs attention", run=status),
+    Command(name="loops", covers=("list_loops",), help="list the server's loops and their last runs", run=loops),
+    Command(
+        name="status",
+        covers=("get_summary", "get_version"),
+        help="how the server is, counts, and what needs attention",
+        run=status,
+    ),
     Command(name="version", help="the version of this program", run=version),
 )

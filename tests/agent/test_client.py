@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from certctl_adapters.http import HttpClient, trust, trust_nobody_checked
+from certctl_adapters.http import HttpClient, trust
+from certctl_adapters.pinning import pinned_ca
 from certctl_agent import client
 from certctl_agent.client import Verification, WorkItem
 from certctl_agent.machine import Machine, describe
@@ -128,12 +129,10 @@ def test_a_retired_agent_is_told_to_go(control: client.ControlPlane, plane: Cont
 
 
 def test_the_pinned_ca_is_taken_and_no_other(plane: ControlPlane) -> None:
-    unchecked = HttpClient(plane.url, tls=trust_nobody_checked())
     right = reading.fingerprint(plane.authority.certificate)
-    assert client.fetch_ca(unchecked, right) == plane.authority.certificate
+    assert pinned_ca(plane.url, right) == pem(plane.authority.certificate)
     with pytest.raises(Forbidden, match=f"sha256:{right} and sha256:{'0' * 64} was expected"):
-        client.fetch_ca(unchecked, "0" * 64)
-    unchecked.close()
+        pinned_ca(plane.url, "0" * 64)
 
 
 def test_joining_exchanges_the_token(plane: ControlPlane) -> None:

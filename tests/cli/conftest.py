@@ -48,10 +48,12 @@ class Certctl(Protocol):
 
 
 @pytest.fixture
-def anywhere(monkeypatch: pytest.MonkeyPatch) -> Certctl:
+def anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Certctl:
     """The command line, told nothing by its environment. With `columns` its output is a terminal that wide."""
-    for name in ("CERTCTL_SERVER_URL", "CERTCTL_API_KEY", "CERTCTL_SERVER_CA_BUNDLE_PATH", "NO_COLOR", "FORCE_COLOR"):
+    ours = ("CERTCTL_SERVER_URL", "CERTCTL_API_KEY", "CERTCTL_SERVER_CA_BUNDLE_PATH", "CERTCTL_PROFILE")
+    for name in (*ours, "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("TERM", "xterm")
 
     def run(*words: str, columns: int = 0) -> Said:
