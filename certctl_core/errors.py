@@ -14,6 +14,7 @@
     ├── Gone                     it existed and is retired
     ├── TooLarge                 over a size cap
     ├── TooMany                  over a rate limit
+    │   └── QuotaExceeded        of what the caller may do within an hour or so, nothing is left
     ├── Refused                  a profile or policy does not permit this certificate
     ├── NotConfigured            the part of certctl that would do this is not set up
     ├── DeploymentFailed         a target refused the files; everything is as it was before
@@ -120,6 +121,10 @@ class TooMany(CertctlError):
     def __init__(self, message: str, *, retry_after: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class QuotaExceeded(TooMany):
+    """The caller has done this as often as is permitted within some time."""
 
 
 class Refused(CertctlError):

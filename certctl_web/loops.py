@@ -15,6 +15,7 @@ from certctl_core.usecases import (
     audit,
     discovery,
     endpoints,
+    exports,
     jobs,
     renewal,
     rescheduling,
@@ -97,6 +98,7 @@ def _housekeeping(on: Duty) -> int:
     audit.forget_calls(on.ports, on.settings.storage.api_call_retention)
     agents.forget_activity(on.ports, on.settings.storage.api_call_retention)
     now, kept = on.ports.clock.now(), on.settings.observation
+    exports.forget_quotas(on.ports)
     discovery.forget_scans(on.ports, now - kept.scan_retention)
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)

@@ -49,6 +49,7 @@ _PROBLEM: Final[dict[str, Any]] = {
             },
         },
         "reasons": {"type": "array", "items": {"type": "string"}},
+        "retry_after_seconds": {"type": "integer"},
         "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
     },
 }
@@ -261,8 +262,9 @@ def _responses(row: Row, schemas: Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {str(status): {"description": words} for status, words in said.items()}
     if row.status != 204:
         schema = {} if row.answer is None else schemas.of(row.answer)
-        content = {"schema": schema} if schema else {}
-        responses[str(row.status)]["content"] = dict.fromkeys((row.media_type, *row.media_types), content)
+        kinds_of_media = (row.media_type, *row.media_types)
+        content = {kind: {"schema": schema} if schema and kind == JSON else {} for kind in kinds_of_media}
+        responses[str(row.status)]["content"] = content
     kinds: dict[int, list[str]] = {}
     for kind in row.all_errors:
         kinds.setdefault(problems.status_of(kind), []).append(_first_sentence(kind))

@@ -34,7 +34,7 @@ def _no_certificate() -> x509.Certificate | None:
 class Options:
     """`server_ca` gives the certificate that agents pin, the CA above the server's own TLS certificate; None when there
     is none of ours. `rate` is None when nothing is limited. `trusted_proxies` are the only peers whose
-    X-Forwarded-For is believed."""
+    X-Forwarded-For is believed. `exports_per_hour` is for each caller, 0 for any number."""
 
     version: str = __version__
     auth_required: bool = True
@@ -47,3 +47,4 @@ class Options:
     server_ca: Callable[[], x509.Certificate | None] = _no_certificate
     hand_out: timedelta = timedelta(seconds=30)
     record_calls: bool = True
+    exports_per_hour: int = 50

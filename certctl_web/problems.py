@@ -25,6 +25,7 @@ from certctl_core.errors import (
     NotAuthenticated,
     NotConfigured,
     NotFound,
+    QuotaExceeded,
     Refused,
     StaleWrite,
     TooLarge,
@@ -104,6 +105,8 @@ def of_error(error: CertctlError, request_id: str) -> Problem:
             more["fields"] = [{"field": problem.field, "message": problem.message} for problem in fields]
         case Refused(reasons=reasons) if reasons:
             more["reasons"] = list(reasons)
+        case QuotaExceeded(retry_after=seconds):
+            more |= {"error": "rate_limit_exceeded", "retry_after_seconds": seconds}
         case InUse(counts=counts) if counts:
             more |= {"error": "blocked_by_dependencies", "counts": dict(counts)}
         case _:

@@ -52,4 +52,5 @@ def _options(settings: Settings, backend: Backend) -> Options:
         trusted_proxies=web.trusted_proxies,
         server_ca=server_ca,
         hand_out=settings.jobs.hand_out,
+        exports_per_hour=settings.web.exports_per_hour,
     )

@@ -255,6 +255,14 @@ class Web:
     rate_limit_burst: Annotated[
         int, Row("RATE_LIMIT_BURST", whole(1, 1_000_000), "Requests that a caller may make at once after a pause.")
     ] = 100
+    exports_per_hour: Annotated[
+        int,
+        Row(
+            "CERT_EXPORT_RATE_LIMIT_PER_ACTOR_HR",
+            whole(0, 1000),
+            "Exports of certificates that each caller may have within an hour; 0 for any number.",
+        ),
+    ] = 50
     cors_origins: Annotated[
         tuple[str, ...], Row("CORS_ORIGINS", listed, "Web origins that may call the API from a browser, or *.")
     ] = ()

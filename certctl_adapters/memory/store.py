@@ -26,6 +26,7 @@ from certctl_adapters.memory.policies import (
     MemoryPolicyRules,
     MemoryViolations,
 )
+from certctl_adapters.memory.quotas import MemoryQuotas
 from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, MemoryLoops
 from certctl_adapters.memory.schedule import MemoryAlerts, MemoryPace, MemoryReschedulings
 from certctl_adapters.memory.seals import MemorySeals
@@ -69,6 +70,7 @@ class MemoryWork(Work):
         self.violations = MemoryViolations(transaction)
         self.policy_reviews = MemoryPolicyReviews(transaction)
         self.approvals = MemoryApprovals(transaction)
+        self.quotas = MemoryQuotas(transaction)
         self.api_keys = MemoryApiKeys(transaction)
         self.sessions = MemorySessions(transaction)
         self.authorities = MemoryAuthorities(transaction)

@@ -33,6 +33,7 @@ from certctl_adapters.postgres.policies import (
     PostgresPolicyRules,
     PostgresViolations,
 )
+from certctl_adapters.postgres.quotas import PostgresQuotas
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
 from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresCrls, PostgresRevocations
 from certctl_adapters.postgres.schedule import PostgresAlerts, PostgresPace, PostgresReschedulings
@@ -177,6 +178,7 @@ class _PostgresWork(Work):
         self.violations = PostgresViolations(transaction)
         self.policy_reviews = PostgresPolicyReviews(transaction)
         self.approvals = PostgresApprovals(transaction)
+        self.quotas = PostgresQuotas(transaction)
         self.api_keys = PostgresApiKeys(transaction)
         self.sessions = PostgresSessions(transaction)
         self.authorities = PostgresAuthorities(transaction)

@@ -57,6 +57,12 @@ class Principal:
     key_id: ApiKeyId | None = None
 
     @property
+    def identity(self) -> str:
+        """What tells the caller from all others: the key, since two may have one name. Keys of the environment have no
+        id, and different names."""
+        return self.key_id or f"given {self.name}"
+
+    @property
     def actor_type(self) -> ActorType:
         return ActorType.AGENT if self.role is Role.AGENT else ActorType.USER
 

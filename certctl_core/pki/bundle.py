@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from certctl_core.errors import Invalid, Unreadable
-from certctl_core.pki import keys, reading
+from certctl_core.pki import keys, names, reading
 from certctl_core.pki.keys import PrivateKey
 from certctl_core.pki.untrusted import capped, parsing
 
@@ -77,6 +77,28 @@ def to_pkcs12(
         serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
     )
     return pkcs12.serialize_key_and_certificates(name.encode(), private_key, certificate, list(chain), encryption)
+
+
+def to_trust_store(certificates: Sequence[x509.Certificate], password: str = "") -> bytes:
+    """PKCS #12 with certificates alone, each marked as trusted, which is what Java takes into account. Encrypted with
+    AES-256 and PBES2 when there is a password, which Java wants to be ASCII; open otherwise."""
+    secret = password.encode()
+    encryption: serialization.KeySerializationEncryption = (
+        serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
+    )
+    named = zip(certificates, _aliases(certificates), strict=True)
+    entries = [pkcs12.PKCS12Certificate(certificate, alias.encode()) for certificate, alias in named]
+    return pkcs12.serialize_java_truststore(entries, encryption)
+
+
+def _aliases(certificates: Iterable[x509.Certificate]) -> Iterable[str]:
+    """A name for each, by which a key store tells them apart whatever the case."""
+    seen: set[str] = set()
+    for number, certificate in enumerate(certificates, 1):
+        name = names.common_name_of(certificate.subject) or f"certificate {number}"
+        alias = name if name.casefold() not in seen else f"{name} {number}"
+        seen.add(alias.casefold())
+        yield alias
 
 
 def from_pkcs12(

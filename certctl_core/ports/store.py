@@ -647,6 +647,19 @@ class Pace(Protocol):
         `now` or behind the last that was taken. Returns when the first of those taken is. Waits for others who take."""
 
 
+class Quotas(Protocol):
+    """How often somebody may do something within some time, whichever process they ask."""
+
+    @abstractmethod
+    def take(self, what: str, whose: str, most: int, within: timedelta, now: datetime) -> datetime | None:
+        """Use one of the `most` that there are in any stretch of time `within`. None when there was one; else when the
+        next will be there, and nothing is used. Holds the quota until the transaction ends."""
+
+    @abstractmethod
+    def forget(self, before: datetime) -> int:
+        """Delete quotas of which nothing was used since; how many."""
+
+
 class AuditTrail(Protocol):
     """Append-only."""
 
@@ -815,6 +828,7 @@ class Work(Protocol):
     violations: Violations
     policy_reviews: PolicyReviews
     approvals: Approvals
+    quotas: Quotas
     api_keys: ApiKeys
     sessions: Sessions
     authorities: Authorities

@@ -10,6 +10,7 @@ from certctl_web.operations import (
     audit,
     catalog,
     certificates,
+    exports,
     jobs,
     keys,
     observed,
@@ -22,6 +23,7 @@ from certctl_web.protocols import crl, ocsp, trust
 
 TABLE: Final[tuple[Row, ...]] = (
     *certificates.ROWS,
+    *exports.ROWS,
     *catalog.ROWS,
     *policies.ROWS,
     *agents.ROWS,

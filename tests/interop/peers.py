@@ -16,10 +16,10 @@ class Peer:
 
     program: str
 
-    def run(self, *arguments: str | Path, folder: Path, fails: bool = False) -> str:
-        """Standard output and error together. The exit status must say what `fails` says."""
+    def run(self, *arguments: str | Path, folder: Path, fails: bool = False, given: bytes = b"") -> str:
+        """Standard output and error together; `given` is what it reads. The exit status must say what `fails` says."""
         command: Sequence[str] = [self.program, *map(str, arguments)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, cwd=folder, input=given, capture_output=True, timeout=60, check=False)
         said = (done.stdout + done.stderr).decode("utf-8", "replace")
         assert (done.returncode != 0) == fails, f"{' '.join(command)} exited with {done.returncode}:\n{said}"
         return said
