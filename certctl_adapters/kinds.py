@@ -17,6 +17,7 @@ from certctl_core.ids import AgentId, RenewalPolicyId
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentGroup, JoinToken
 from certctl_core.models.approvals import ApprovalRequest, ApprovalState
+from certctl_core.models.bulk import BulkOperation
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -448,6 +449,13 @@ CRLS: Final = Kind(
     columns={"number": "crl_number", "der": "crl_der", "revocations": "revoked_count"},
     references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
 )
+BULK_OPERATIONS: Final = Kind(
+    "bulk_operations",
+    "bulk operation",
+    BulkOperation,
+    filters=_names("id action status requested_by created_at completed_at"),
+    sorts=_sorts("created_at"),
+)
 SCANS: Final = Kind(
     "discovery_scans",
     "discovery scan",
@@ -545,6 +553,7 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     SESSIONS,
     AUTHORITIES,
     CRLS,
+    BULK_OPERATIONS,
     SCANS,
     DISCOVERED,
     SCAN_TARGETS,

@@ -13,6 +13,8 @@ from certctl_core.usecases import (
     alerts,
     approvals,
     audit,
+    bulk,
+    bulk_batches,
     discovery,
     endpoints,
     exports,
@@ -86,6 +88,10 @@ def _expiries(on: Duty) -> int:
     return renewal.expire(on.ports)
 
 
+def _bulk_operations(on: Duty) -> int:
+    return bulk_batches.carry_on(on.ports)
+
+
 def _seals(on: Duty) -> int:
     return sealing.seal(on.ports)
 
@@ -103,7 +109,8 @@ def _housekeeping(on: Duty) -> int:
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)
     violations.purge(on.ports, on.settings.storage.violation_retention)
-    return access.purge_sessions(on.ports) + jobs.purge(on.ports, on.settings.jobs.retention)
+    over = jobs.purge(on.ports, on.settings.jobs.retention) + bulk.forget(on.ports, on.settings.jobs.retention)
+    return access.purge_sessions(on.ports) + over
 
 
 LOOPS: Final[Sequence[Loop]] = (
@@ -115,6 +122,7 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("job_timeout", lambda every: every.job_timeout, _timeouts, "fails jobs that waited too long"),
     Loop("agent_health", lambda every: every.agent_health, _silent_agents, "marks silent agents as Offline"),
     Loop("short_lived_expiry", lambda every: every.short_lived, _expiries, "marks what has run out as Expired"),
+    Loop("bulk_operations", lambda every: every.bulk, _bulk_operations, "carries on with operations on many"),
     Loop("audit_seal", lambda every: every.audit_seal, _seals, "seals new events of the audit trail"),
     Loop("policy_check", lambda every: every.policy_check, _policy_checks, "judges again what time or a rule changed"),
     Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),

@@ -263,8 +263,10 @@ def _responses(row: Row, schemas: Schemas) -> dict[str, Any]:
     if row.status != 204:
         schema = {} if row.answer is None else schemas.of(row.answer)
         kinds_of_media = (row.media_type, *row.media_types)
-        content = {kind: {"schema": schema} if schema and kind == JSON else {} for kind in kinds_of_media}
-        responses[str(row.status)]["content"] = content
+        for status in said.keys() - {204, 304}:
+            responses[str(status)]["content"] = {
+                kind: {"schema": schema} if schema and kind == JSON else {} for kind in kinds_of_media
+            }
     kinds: dict[int, list[str]] = {}
     for kind in row.all_errors:
         kinds.setdefault(problems.status_of(kind), []).append(_first_sentence(kind))

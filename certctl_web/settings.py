@@ -439,6 +439,10 @@ class Schedule:
             "How often certificates that have run out are marked Expired.",
         ),
     ] = timedelta(seconds=30)
+    bulk: Annotated[
+        timedelta,
+        Row("SCHEDULER_BULK_INTERVAL", _INTERVAL, "How often operations on many certificates are looked for."),
+    ] = timedelta(seconds=5)
     audit_seal: Annotated[
         timedelta,
         Row(
@@ -465,7 +469,7 @@ class Schedule:
 class Jobs:
     retention: Annotated[
         timedelta,
-        Row("JOB_RETENTION", duration(timedelta(days=1)), "How long jobs that are over are kept."),
+        Row("JOB_RETENTION", duration(timedelta(days=1)), "How long jobs and bulk operations that are over are kept."),
     ] = timedelta(days=90)
     awaiting_csr: Annotated[
         timedelta, Row("JOB_AWAITING_CSR_TIMEOUT", _INTERVAL, "How long a job waits for its agent's CSR.")

@@ -24,6 +24,7 @@ from certctl_agent import settings as agent_settings
 from certctl_core import __version__, errors
 from certctl_core.lifecycle.agent import AGENT
 from certctl_core.lifecycle.approval import APPROVAL
+from certctl_core.lifecycle.bulk import BULK_OPERATION
 from certctl_core.lifecycle.certificate import CERTIFICATE
 from certctl_core.lifecycle.discovered import DISCOVERED
 from certctl_core.lifecycle.endpoint import ENDPOINT
@@ -254,7 +255,7 @@ def the_lives() -> Iterator[str]:
     yield "# Lifecycles\n"
     yield "What may happen to an object in each state, and the state it is in afterwards. Everything else is refused"
     yield "with `IllegalTransition`.\n"
-    for life in (CERTIFICATE, JOB, APPROVAL, AGENT, NOTIFICATION, ENDPOINT, DISCOVERED):
+    for life in (CERTIFICATE, JOB, APPROVAL, BULK_OPERATION, AGENT, NOTIFICATION, ENDPOINT, DISCOVERED):
         yield f"## {life.noun.capitalize()}\n"
         steps = ((str(state.value), str(event.value), str(to.value)) for (state, event), to in life.table.items())
         yield from table(("state", "event", "next state"), steps)

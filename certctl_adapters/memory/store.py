@@ -8,6 +8,7 @@ from certctl_adapters import kinds
 from certctl_adapters.kinds import TransactionAborted
 from certctl_adapters.memory.access import MemoryAgents, MemoryApiKeys, MemoryJoinTokens, MemorySessions
 from certctl_adapters.memory.approvals import MemoryApprovals
+from certctl_adapters.memory.bulk import MemoryBulkOperations
 from certctl_adapters.memory.certificates import (
     MemoryAttempts,
     MemoryAuthorities,
@@ -71,6 +72,7 @@ class MemoryWork(Work):
         self.policy_reviews = MemoryPolicyReviews(transaction)
         self.approvals = MemoryApprovals(transaction)
         self.quotas = MemoryQuotas(transaction)
+        self.bulk_operations = MemoryBulkOperations(transaction)
         self.api_keys = MemoryApiKeys(transaction)
         self.sessions = MemorySessions(transaction)
         self.authorities = MemoryAuthorities(transaction)

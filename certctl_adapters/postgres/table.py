@@ -231,6 +231,13 @@ class PostgresTable(Table[F]):
         items = tuple(self._shape.load(row) for row in rows[: query.limit])
         return Page(items, total, more=len(rows) > query.limit)
 
+    def condition(self, wheres: Sequence[Where]) -> tuple[sql.Composable, Sequence[Any]]:
+        """A WHERE clause on the table as t, empty when there are no conditions, and its parameters. Raises `Invalid`
+        for a field that cannot be filtered by."""
+        self._kind.check(Query(tuple(wheres), sort=next(iter(self._kind.sorts))))
+        conditions, parameters = self._conditions(wheres)
+        return _where(conditions), parameters
+
     def one(self, text: LiteralString, **parameters: Any) -> F | None:
         """The only row of a statement with {columns} and {table}, or None."""
         row = self._transaction.row(self._shape.statement(text), parameters)

@@ -18,6 +18,7 @@ from certctl_adapters import kinds
 from certctl_adapters.kinds import TransactionAborted
 from certctl_adapters.postgres.access import PostgresAgents, PostgresApiKeys, PostgresJoinTokens, PostgresSessions
 from certctl_adapters.postgres.approvals import PostgresApprovals
+from certctl_adapters.postgres.bulk import PostgresBulkOperations
 from certctl_adapters.postgres.certificates import (
     PostgresAttempts,
     PostgresCertificates,
@@ -179,6 +180,7 @@ class _PostgresWork(Work):
         self.policy_reviews = PostgresPolicyReviews(transaction)
         self.approvals = PostgresApprovals(transaction)
         self.quotas = PostgresQuotas(transaction)
+        self.bulk_operations = PostgresBulkOperations(transaction)
         self.api_keys = PostgresApiKeys(transaction)
         self.sessions = PostgresSessions(transaction)
         self.authorities = PostgresAuthorities(transaction)

@@ -28,6 +28,7 @@ from certctl_core.ids import (
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import Agent, AgentCounts, AgentGroup, AgentGroupMembership, AgentTraits, JoinToken
 from certctl_core.models.approvals import ApprovalRequest
+from certctl_core.models.bulk import BulkFailure, BulkOperation
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -355,6 +356,38 @@ class Jobs(Table[Job], Protocol):
 
     @abstractmethod
     def count_by_status(self) -> Mapping[JobStatus, int]: ...
+
+
+class BulkOperations(Table[BulkOperation], Protocol):
+    """Operations on many certificates, their batches, and what could not be done."""
+
+    @abstractmethod
+    def match(self, operation_id: str, where: Sequence[Where], size: int) -> int:
+        """Remember, for this operation, the certificates that meet the conditions now, by id in batches of at most
+        `size` that are numbered from 0. Returns how many there are."""
+
+    @abstractmethod
+    def batch(self, operation_id: str, number: int) -> Sequence[CertificateId]:
+        """The certificates of a batch, ordered by id; none when there is no such batch."""
+
+    @abstractmethod
+    def forget_batches(self, operation_id: str) -> None:
+        """For an operation that has ended."""
+
+    @abstractmethod
+    def add_failures(self, operation_id: str, failures: Sequence[BulkFailure]) -> None: ...
+
+    @abstractmethod
+    def failures(self, operation_id: str, limit: int, offset: int) -> Page[BulkFailure]:
+        """Ordered by certificate id."""
+
+    @abstractmethod
+    def due(self, now: datetime, limit: int) -> Sequence[BulkOperation]:
+        """Running ones that nobody holds a lease of, oldest first, locked, skipping."""
+
+    @abstractmethod
+    def purge(self, completed_before: datetime, limit: int) -> int:
+        """Remove operations that ended before the given time, oldest first. Returns how many were removed."""
 
 
 @frozen
@@ -829,6 +862,7 @@ class Work(Protocol):
     policy_reviews: PolicyReviews
     approvals: Approvals
     quotas: Quotas
+    bulk_operations: BulkOperations
     api_keys: ApiKeys
     sessions: Sessions
     authorities: Authorities

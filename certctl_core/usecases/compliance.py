@@ -85,10 +85,20 @@ def in_force(work: Work) -> tuple[Ready, ...]:
 def admit(work: Work, certificate: ManagedCertificate, now: datetime) -> Judged:
     """Judge a certificate that is about to be written. Raises `Refused` with what every critical rule has against it.
     What is to be written is `Judged.certificate`; `record` follows."""
-    judged = judge(work, in_force(work), (certificate,), now)
-    if refused := _refusal(judged.findings[certificate.id], rule_policy.REFUSE_WRITES):
-        raise refused
+    judged, refused = admit_many(work, (certificate,), now)
+    for refusal in refused.values():
+        raise refusal
     return judged
+
+
+def admit_many(
+    work: Work, certificates: Sequence[ManagedCertificate], now: datetime
+) -> tuple[Judged, Mapping[CertificateId, Refused]]:
+    """As `admit`, for several: those that may be written, and why the others may not."""
+    judged = judge(work, in_force(work), certificates, now)
+    refusals = ((one.id, _refusal(judged.findings[one.id], rule_policy.REFUSE_WRITES)) for one in certificates)
+    refused = {identity: refusal for identity, refusal in refusals if refusal is not None}
+    return evolve(judged, certificates=tuple(one for one in judged.certificates if one.id not in refused)), refused
 
 
 def permit(work: Work, certificate: ManagedCertificate, plan: LeafPlan, now: datetime) -> None:

@@ -8,6 +8,7 @@ from certctl_web.operations import (
     agents,
     approvals,
     audit,
+    bulk,
     catalog,
     certificates,
     exports,
@@ -24,6 +25,7 @@ from certctl_web.protocols import crl, ocsp, trust
 TABLE: Final[tuple[Row, ...]] = (
     *certificates.ROWS,
     *exports.ROWS,
+    *bulk.ROWS,
     *catalog.ROWS,
     *policies.ROWS,
     *agents.ROWS,

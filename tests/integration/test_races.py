@@ -14,10 +14,11 @@ import pytest
 
 from certctl_adapters.postgres.work import PostgresWork, open_pool
 from certctl_core.errors import CertctlError, Conflict, Gone, NotFound, Refused, StaleWrite
-from certctl_core.ids import ProfileId
+from certctl_core.ids import CertificateId, OwnerId, ProfileId
 from certctl_core.models.access import SYSTEM, Principal, Role
 from certctl_core.models.agents import Agent
 from certctl_core.models.approvals import ApprovalState
+from certctl_core.models.bulk import BulkAction
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate, RevocationReason
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, JobStatus
 from certctl_core.pki import names, reading
@@ -25,6 +26,8 @@ from certctl_core.ports.store import Query, Where
 from certctl_core.usecases import (
     agents,
     approvals,
+    bulk,
+    bulk_batches,
     catalog,
     certificates,
     deployment,
@@ -33,6 +36,7 @@ from certctl_core.usecases import (
     renewal,
     revocation,
 )
+from certctl_core.usecases.bulk import Criteria, StartBulk
 from tests.core.usecases.world import ADMIN, World, as_agent, make_world
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -90,11 +94,15 @@ class Crowd:
             lambda: self.any_job(chance, jobs.retry),
             lambda: self.any_job(chance, jobs.cancel),
             lambda: certificates.update(ports, ADMIN, certificate.id, certificates.UpdateCertificate(environment="x")),
+            lambda: self.all_at_once(BulkAction.RENEW, chance),
+            lambda: self.all_at_once(BulkAction.REASSIGN, chance),
+            lambda: bulk_batches.carry_on(ports),
             lambda: agents.heartbeat(ports, as_agent(agent), agent.id, agents.Heartbeat()),
         ]
         seldom: list[Callable[[], object]] = [
             lambda: revocation.revoke(ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED),
             lambda: certificates.archive(ports, ADMIN, certificate.id),
+            lambda: self.all_at_once(BulkAction.REVOKE, chance),
             lambda: agents.retire(ports, ADMIN, self.agents[1].id, force=True, reason="tested"),
         ]
         return chance.choice(seldom if chance.random() < 0.02 else often)
@@ -106,6 +114,17 @@ class Crowd:
                 deployment.report(ports, me, agent.id, item.job.id, JobStatus.RUNNING)
                 outcome = chance.choice((JobStatus.COMPLETED, JobStatus.FAILED))
                 deployment.report(ports, me, agent.id, item.job.id, outcome)
+
+    def all_at_once(self, action: BulkAction, chance: random.Random) -> None:
+        some = chance.sample(self.certificates, CERTIFICATES - 1)
+        wish = StartBulk(
+            action=action,
+            criteria=Criteria(certificate_ids=tuple(CertificateId(one.id) for one in some)),
+            reason="superseded",
+            force=chance.random() < 0.3,
+            new_owner_id=OwnerId("owner-1") if action is BulkAction.REASSIGN else None,
+        )
+        bulk.start(self.world.ports, ADMIN, wish)
 
     def any_job(self, chance: random.Random, change: Callable[..., object]) -> None:
         if there := self.world.jobs():

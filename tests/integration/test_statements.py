@@ -180,3 +180,23 @@ def test_members_of_a_group_cost_the_same_however_many_there_are(api: Api) -> No
             api.agent()
         spent.append(cost("members", lambda: api.get("/api/v1/agent-groups/ag-1/members")))
     assert spent[0] == spent[1] <= 4
+
+
+@pytest.mark.parametrize("verb", ["renew", "reassign", "revoke"])
+def test_a_batch_of_many_costs_as_many_statements_as_a_batch_of_one(api: Api, verb: str) -> None:
+    agent = api.agent()
+    made = [f"mc-{n}" for n in range(9)]
+    for n, certificate in enumerate(made):
+        api.certificate(api.target(agent, name=f"t-{n}"), name=str(n))
+        api.issue(agent, certificate)
+    api.made("/api/v1/owners", {"id": "o-2", "name": "Paula"})
+    body = {"renew": {}, "reassign": {"owner_id": "o-2"}, "revoke": {"reason": "superseded"}}[verb]
+
+    def ask(ids: list[str]) -> int:
+        return cost(
+            f"bulk {verb} of {len(ids)}",
+            lambda: api.made(f"/api/v1/certificates/bulk-{verb}", {"certificate_ids": ids, **body}),
+        )
+
+    one = ask(made[:1])
+    assert ask(made[1:]) == one <= 22

@@ -19,6 +19,9 @@ from tests.web.api import KEYS, Api, certificate, csr_pem, make_api
 
 BODIES: dict[str, Any] = {
     "create_certificate": certificate(),
+    "bulk_revoke_certificates": {"reason": "superseded", "certificate_ids": ["no-such-id"]},
+    "bulk_renew_certificates": {"certificate_ids": ["no-such-id"]},
+    "bulk_reassign_certificates": {"certificate_ids": ["no-such-id"], "owner_id": "o-1"},
     "create_issuer": {"name": "Local", "type": "local"},
     "create_target": {"name": "nginx", "type": "NGINX", "agent_id": "agent-x", "config": {}},
     "create_team": {"name": "Platform"},

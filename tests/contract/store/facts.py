@@ -19,6 +19,7 @@ from certctl_core.ids import (
     ApprovalId,
     AttemptId,
     AuditEventId,
+    BulkOperationId,
     CertificateId,
     DiscoveredId,
     EndpointId,
@@ -41,6 +42,7 @@ from certctl_core.ids import (
 from certctl_core.models.access import ActorType, ApiKey, Role, Session
 from certctl_core.models.agents import Agent, AgentGroup, AgentGroupMembership, JoinToken
 from certctl_core.models.approvals import ApprovalRequest
+from certctl_core.models.bulk import BulkAction, BulkOperation
 from certctl_core.models.catalog import (
     CertificateProfile,
     ConfiguredIssuer,
@@ -281,6 +283,20 @@ def approval(identity: str = "ar-1", **fields: Any) -> ApprovalRequest:
             "content": content,
             "content_sha256": sha256(content.encode()).hexdigest(),
             "requested_by": "alice",
+            "created_at": AT,
+            "updated_at": AT,
+        }
+        | fields
+    )
+
+
+def bulk_operation(identity: str = "bulk-1", **fields: Any) -> BulkOperation:
+    return BulkOperation(
+        **{
+            "id": BulkOperationId(identity),
+            "action": BulkAction.REVOKE,
+            "requested_by": "admin",
+            "role": Role.ADMIN,
             "created_at": AT,
             "updated_at": AT,
         }

@@ -138,6 +138,17 @@ CROWD = b"""
     SELECT 'ar-' || n, 'mc-' || n / 3 + 1, 'job-' || n, '{}', encode(sha256('{}'), 'hex'), 'person-' || n % 50,
            (ARRAY['approved', 'approved', 'rejected', 'expired', 'pending'])[least(n % 100 + 1, 5)], created_at
     FROM jobs, LATERAL (SELECT substr(jobs.id, 5)::integer AS n) AS number WHERE n < 10000 AND n % 100 < 4 OR n < 100;
+    INSERT INTO bulk_operations (id, action, status, requested_by, role, created_at, completed_at)
+    SELECT 'bulk-' || n, 'revoke', CASE WHEN n % 100 = 0 THEN 'Running' ELSE 'Completed' END, 'admin', 'admin',
+           at + n * interval '1 minute', CASE WHEN n % 100 > 0 THEN at + n * interval '1 minute' END
+    FROM generate_series(1, 3000) AS n, (SELECT '2031-03-04T00:00:00Z'::timestamptz AS at) AS start;
+
+    INSERT INTO bulk_operation_batches (operation_id, number, certificate_ids)
+    SELECT 'bulk-' || n, m, ARRAY['mc-' || n, 'mc-' || m]
+    FROM generate_series(1, 3000) AS n, generate_series(0, 5) AS m;
+
+    INSERT INTO bulk_operation_failures (operation_id, certificate_id, error)
+    SELECT 'bulk-' || n, 'mc-' || m, 'no' FROM generate_series(1, 3000) AS n, generate_series(0, 5) AS m;
 
     INSERT INTO certificate_versions (
         id, certificate_id, generation, agent_id, issuer_id, serial_number, not_before, not_after, fingerprint_sha256,
@@ -169,6 +180,7 @@ SWEEPS: dict[str, tuple[Callable[[Work], Any], str]] = {
     "claim_deployments": (lambda w: w.jobs.claim_deployments("agent-7", AT, LEASE, 100), "jobs_of_agent_idx"),
     "awaiting_csr": (lambda w: w.jobs.awaiting_csr("agent-7", AT, 100), "jobs_of_agent_idx"),
     "lock_issuing": (lambda w: w.jobs.lock_issuing(["mc-7", "mc-8"], "agent-7"), "jobs_open_issuing_key"),
+    "bulk operations due": (lambda w: w.bulk_operations.due(AT, 100), "bulk_operations_running_idx"),
     "due_for_offline": (lambda w: w.agents.due_for_offline(AT, 100), "agents_heard_idx"),
     "expiring_by_day": (lambda w: w.certificates.expiring_by_day(AT, 7), "managed_certificates_lapse_idx"),
 }
@@ -206,6 +218,10 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "validities": lambda w: w.versions.validities([f"mc-{n}" for n in range(1, 50)]),
     "locking several": lambda w: w.certificates.lock_many([f"mc-{n}" for n in range(1, 50)]),
     "violations of a certificate": lambda w: w.violations.page(Query((Where("certificate_id", "mc-7"),), "opened_at")),
+    "owners of serials": lambda w: w.versions.owners_of_serials("iss-1", ["1f", "2f"]),
+    "unexpired": lambda w: w.versions.unexpired([f"mc-{n}" for n in range(1, 50)], AT),
+    "a batch": lambda w: w.bulk_operations.batch("bulk-7", 3),
+    "failures": lambda w: w.bulk_operations.failures("bulk-7", 50, 0),
     "versions": lambda w: w.versions.page("mc-99999", 50, 0),
 }
 
@@ -218,6 +234,9 @@ BIG = {
     "certificate_target_mappings",
     "policy_violations",
     "issuance_approval_requests",
+    "bulk_operations",
+    "bulk_operation_batches",
+    "bulk_operation_failures",
 }
 
 

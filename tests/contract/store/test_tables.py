@@ -13,6 +13,7 @@ from certctl_core.models import catalog
 from certctl_core.models.access import Role
 from certctl_core.models.agents import SENTINEL_AGENTS, AgentStatus
 from certctl_core.models.approvals import ApprovalState
+from certctl_core.models.bulk import BulkAction, BulkStatus
 from certctl_core.models.catalog import ConfigSource, KeyAlgorithmRule
 from certctl_core.models.certificates import CertificateSource, CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType, VerificationStatus
@@ -190,6 +191,30 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "decided_at": AT,
             "decision_note": "looks right",
             "closed_reason": "it was changed",
+        },
+    ),
+    "bulk_operations": (
+        facts.bulk_operation("new"),
+        {
+            "action": BulkAction.REASSIGN,
+            "status": BulkStatus.CANCELLED,
+            "criteria": {"environment": "production", "certificate_ids": ["mc-0"]},
+            "reason": "Olga left",
+            "force": True,
+            "new_owner_id": "owner-1",
+            "new_team_id": "team-1",
+            "requested_by_key": "key-1",
+            "role": Role.OPERATOR,
+            "team_ids": ("team-1", "team-2"),
+            "environments": ("production", ""),
+            "request_id": "req-1",
+            "next_batch": 7,
+            "total_matched": 5_000_000_000,
+            "total_done": 4,
+            "total_skipped": 5,
+            "total_failed": 6,
+            "lease_until": AT + HOUR,
+            "completed_at": AT + DAY,
         },
     ),
     "api_keys": (facts.api_key("new"), {"expires_at": AT, "last_used_at": AT, "revoked_at": AT, "created_by": "me"}),

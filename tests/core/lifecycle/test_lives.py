@@ -8,7 +8,7 @@ from attrs import evolve
 
 from certctl_core.errors import Forbidden, Gone, IllegalTransition
 from certctl_core.ids import AgentId, AttemptId, CertificateId, DiscoveredId, EndpointId, JobId, NotificationId
-from certctl_core.lifecycle import agent, approval, discovered, endpoint, notification
+from certctl_core.lifecycle import agent, approval, bulk, discovered, endpoint, notification
 from certctl_core.lifecycle import certificate as certificate_life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.machine import Machine
@@ -27,6 +27,7 @@ LIVES: tuple[Machine[Any, Any], ...] = (
     notification.NOTIFICATION,
     discovered.DISCOVERED,
     endpoint.ENDPOINT,
+    bulk.BULK_OPERATION,
 )
 
 
