@@ -66,11 +66,17 @@ class OnDelete(Enum):
 
 @frozen
 class Reference:
-    """A field that holds the id (or a tuple of ids) of rows of another table."""
+    """A field that holds the id (or a tuple of ids) of rows of another table. `until` names a field that says when the
+    row ended: from then on it refers to nothing."""
 
     field: str
     to: str
     on_delete: OnDelete = OnDelete.RESTRICT
+    until: str | None = None
+
+    def holds(self, fact: Any) -> bool:
+        """Whether this row refers to anything still."""
+        return self.until is None or getattr(fact, self.until) is None
 
 
 def _always(_: Any) -> bool:
@@ -94,7 +100,8 @@ class Unique:
 class Kind(Generic[F]):
     """One kind of row. `columns` names the columns that are not called like their field.
 
-    `extra_filters` are filters on something that is not a field of the fact, with the comparisons they know.
+    `extra_filters` are filters on something that is not a field of the fact, with the comparisons they know. `limits`
+    are fields that say what the row is limited to, which have comparisons of their own.
     `sorts` maps what may be sorted by to the field it means.
     """
 
@@ -107,6 +114,7 @@ class Kind(Generic[F]):
     references: tuple[Reference, ...] = ()
     filters: frozenset[str] = frozenset()
     extra_filters: Mapping[str, Collection[Is]] = field(factory=dict)
+    limits: frozenset[str] = frozenset()
     sorts: Mapping[str, str] = field(factory=dict)
 
     @property
@@ -123,7 +131,7 @@ class Kind(Generic[F]):
         problems = [
             FieldProblem(where.field, f"{self.noun}s cannot be filtered by this")
             for where in query.where
-            if where.field not in self.filters | self.extra_filters.keys()
+            if where.field not in self.filters | self.extra_filters.keys() | self.limits
         ]
         if query.sort not in self.sorts:
             problems.append(FieldProblem("sort", f"{self.noun}s cannot be sorted by {query.sort!r}"))
@@ -140,8 +148,11 @@ class Kind(Generic[F]):
     def _comparisons(self, name: str) -> Collection[Is]:
         if name in self.extra_filters:
             return self.extra_filters[name]
-        is_text = name in self.fields and self.fields[name].type is str
-        return [how for how in Is if how is not Is.CONTAINS or is_text]
+        known = [Is.OPEN_TO, Is.WITHIN] if name in self.limits else []
+        if name not in self.limits or name in self.filters:
+            is_text = name in self.fields and self.fields[name].type is str
+            known += [Is.EQUAL, Is.BEFORE, Is.AFTER, Is.ONE_OF, *([Is.CONTAINS] if is_text else [])]
+        return known
 
     def taken(self, unique: Unique, fact: F) -> Duplicate:
         """The error for a fact whose key another row has."""
@@ -220,6 +231,7 @@ TEAMS: Final = Kind(
     Team,
     uniques=(_named("teams"),),
     filters=_names("id name created_at updated_at"),
+    limits=_names("id"),
     sorts=_sorts(*_CREATED),
 )
 OWNERS: Final = Kind(
@@ -228,6 +240,7 @@ OWNERS: Final = Kind(
     Owner,
     references=(Reference("team_id", "teams"),),
     filters=_names("id name email team_id created_at updated_at"),
+    limits=_names("team_id"),
     sorts=_sorts(*_CREATED, "email"),
 )
 PROFILES: Final = Kind(
@@ -253,9 +266,11 @@ AGENTS: Final = Kind(
     "agent",
     Agent,
     uniques=(_named("agents", _is_not_retired),),
+    references=(Reference("team_ids", "teams", until="retired_at"),),
     filters=_names(
         "id name hostname status os architecture version ip_address last_heartbeat_at registered_at retired_at"
     ),
+    limits=_names("team_ids"),
     sorts=_sorts("registered_at", "name", "last_heartbeat_at", "status", created_at="registered_at"),
 )
 ISSUERS: Final = Kind(
@@ -264,7 +279,9 @@ ISSUERS: Final = Kind(
     ConfiguredIssuer,
     columns={"sealed_config": "encrypted_config"},
     uniques=(_named("issuers"),),
+    references=(Reference("team_ids", "teams"),),
     filters=_names("id name type enabled source created_at updated_at"),
+    limits=_names("team_ids"),
     sorts=_sorts(*_CREATED, "type"),
 )
 TARGETS: Final = Kind(
@@ -273,8 +290,9 @@ TARGETS: Final = Kind(
     ConfiguredTarget,
     columns={"sealed_config": "encrypted_config"},
     uniques=(Unique("deployment_targets_agent_id_name_key", ("agent_id", "name"), _is_not_retired),),
-    references=(Reference("agent_id", "agents"),),
+    references=(Reference("agent_id", "agents"), Reference("team_ids", "teams", until="retired_at")),
     filters=_names("id name type agent_id enabled source retired_at created_at updated_at"),
+    limits=_names("team_ids"),
     sorts=_sorts(*_CREATED, "type"),
 )
 CERTIFICATES: Final = Kind(
@@ -321,6 +339,7 @@ JOBS: Final = Kind(
         "id type status certificate_id target_id agent_id requested_by scheduled_at next_attempt_at completed_at"
         " created_at updated_at"
     ),
+    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
     sorts=_sorts("created_at", "updated_at", "scheduled_at"),
 )
 ATTEMPTS: Final = Kind(
@@ -384,6 +403,7 @@ POLICY_RULES: Final = Kind(
     uniques=(_named("policy_rules"),),
     references=(Reference("team_ids", "teams"), Reference("agent_group_ids", "agent_groups")),
     filters=_names("id name type severity enabled created_at updated_at"),
+    limits=_names("team_ids environments"),
     sorts=_sorts(*_CREATED, "type", "severity"),
 )
 VIOLATIONS: Final = Kind(
@@ -414,8 +434,12 @@ API_KEYS: Final = Kind(
     "API key",
     ApiKey,
     uniques=(Unique("api_keys_key_hash_key", ("key_hash",)),),
-    references=(Reference("agent_id", "agents", OnDelete.CASCADE),),
+    references=(
+        Reference("agent_id", "agents", OnDelete.CASCADE),
+        Reference("team_ids", "teams", until="revoked_at"),
+    ),
     filters=_names("id name role agent_id created_by created_at expires_at revoked_at"),
+    limits=_names("team_ids environments"),
     sorts=_sorts("created_at", "name"),
 )
 JOIN_TOKENS: Final = Kind(

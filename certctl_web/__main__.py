@@ -348,7 +348,7 @@ def _apikey_list(_asked: argparse.Namespace) -> int:
     from certctl_web import bootstrap
 
     with bootstrap.managed(settings) as backend:
-        found = access.page_keys(backend.ports, Query(limit=500))
+        found = access.page_keys(backend.ports, _operator(), Query(limit=500))
     for key in found.items:
         state = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "in use"
         used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"

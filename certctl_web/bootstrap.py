@@ -28,7 +28,7 @@ from certctl_adapters.secretbox import PassphraseBox, key_file
 from certctl_adapters.targets import Catalog
 from certctl_core.errors import NotConfigured, Unreadable
 from certctl_core.ids import IssuerId, OwnerId, ProfileId, TeamId
-from certctl_core.models.access import SystemActor
+from certctl_core.models.access import SYSTEM, SystemActor
 from certctl_core.models.catalog import ConfigSource
 from certctl_core.pki import ca
 from certctl_core.pki.ca import Authority
@@ -238,8 +238,8 @@ def ensure_certificate(settings: Settings, backend: Backend) -> None:
 
 def _seed(settings: Settings, ports: Ports) -> None:
     """What a first certificate needs: an issuer, a profile, and somebody it belongs to."""
-    empty = not catalog.page_issuer(ports, Query(limit=1)).total
-    local = next(iter(catalog.page_issuer(ports, Query((Where("id", LOCAL_ISSUER),), count=False)).items), None)
+    empty = not catalog.page_issuer(ports, SYSTEM, Query(limit=1)).total
+    local = next(iter(catalog.page_issuer(ports, SYSTEM, Query((Where("id", LOCAL_ISSUER),), count=False)).items), None)
     files = {
         "ca_cert_path": str(settings.local_ca.cert_path or ""),
         "ca_key_path": str(settings.local_ca.key_path or ""),
@@ -258,8 +258,8 @@ def _seed(settings: Settings, ports: Ports) -> None:
     issuer = catalog.create_issuer(ports, ACTOR, wanted)
     ports.issuers.connect(issuer)  # Makes and stores its CA now, so that no two replicas make one later.
     one = Query(limit=1)
-    bare = not catalog.page_team(ports, one).total and not catalog.page_owner(ports, one).total
-    if not catalog.page_profile(ports, Query((Where("id", STANDARD_PROFILE.id),))).total:
+    bare = not catalog.page_team(ports, SYSTEM, one).total and not catalog.page_owner(ports, SYSTEM, one).total
+    if not catalog.page_profile(ports, SYSTEM, Query((Where("id", STANDARD_PROFILE.id),))).total:
         catalog.create_profile(ports, ACTOR, STANDARD_PROFILE)
     if bare:
         catalog.create_team(ports, ACTOR, catalog.CreateTeam(id=TeamId("t-default"), name="Default team"))

@@ -27,6 +27,7 @@ import structlog
 
 from certctl_adapters.postgres.locks import SharedLocks
 from certctl_core.errors import CertctlError
+from certctl_core.models.access import SYSTEM
 from certctl_core.models.records import LoopOutcome, LoopState
 from certctl_core.ports import Ports
 from certctl_core.usecases import issuance, loops, status
@@ -67,7 +68,7 @@ class Worker:
         now = self._ports.clock.now()
         due: list[str] = []
         if time.monotonic() - self.looked_for_lost_at > LOST_AFTER.total_seconds() / 4:
-            due += lost(status.loops(self._ports), now)
+            due += lost(status.loops(self._ports, SYSTEM), now)
             self.looked_for_lost_at = time.monotonic()
             self._loop_queue.mend()
             self._job_queue.mend()
@@ -95,7 +96,7 @@ class Worker:
                 self._run(loop)
 
     def _is_served(self, name: str, due_since: datetime) -> bool:
-        states = status.loops(self._ports)
+        states = status.loops(self._ports, SYSTEM)
         return any(state.name == name and (state.last_started_at or _NEVER) >= due_since for state in states)
 
     def _run(self, loop: Loop) -> None:

@@ -14,7 +14,7 @@ from certctl_core.models.access import ApiKey, Role, Session
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, AgentTraits, JoinToken
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import OPEN_JOB
-from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions
+from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions, Where
 
 _HEARD = (
     "status",
@@ -58,13 +58,14 @@ class MemoryAgents(MemoryTable[Agent], Agents):
             pending_jobs=sum(1 for _ in jobs),
         )
 
-    def count_by_status(self) -> Mapping[str, int]:
-        counted = (a for a in self._rows.values() if a.retired_at is None and a.id not in SENTINEL_AGENTS)
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[str, int]:
+        counted = (a for a in self.having(where) if a.retired_at is None and a.id not in SENTINEL_AGENTS)
         found = Counter(agent.status for agent in counted)
         return {status.value: found[status] for status in AgentStatus}
 
-    def traits(self) -> Sequence[AgentTraits]:
-        present = self.select(lambda a: a.retired_at is None and a.id not in SENTINEL_AGENTS, by("registered_at", "id"))
+    def traits(self, where: Sequence[Where] = ()) -> Sequence[AgentTraits]:
+        having = (a for a in self.having(where) if a.retired_at is None and a.id not in SENTINEL_AGENTS)
+        present = sorted(having, key=by("registered_at", "id"))
         return [AgentTraits(**{name: getattr(agent, name) for name in fields_dict(AgentTraits)}) for agent in present]
 
     def add_activity(self, heard: Sequence[Activity]) -> None:

@@ -33,6 +33,7 @@ from certctl_core.ports.store import (
     StoredAuthority,
     StoredCrl,
     Versions,
+    Where,
 )
 
 _DEPLOYMENTS = "certificate_target_mappings"
@@ -75,12 +76,14 @@ class MemoryCertificates(MemoryTable[ManagedCertificate], Certificates):
     def due_for_policy(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
         return self.select(lambda c: is_due(c.next_policy_check_at, now), by("next_policy_check_at", "id"), limit)
 
-    def count_by_status(self) -> Mapping[CertificateStatus, int]:
-        found = Counter(c.status for c in self._rows.values())
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[CertificateStatus, int]:
+        found = Counter(c.status for c in self.having(where))
         return {status: found[status] for status in CertificateStatus}
 
-    def expiring_by_day(self, start: datetime, days: int) -> Sequence[tuple[datetime, int]]:
-        ends = (c.expires_at for c in self._rows.values() if c.status in _IN_USE and c.expires_at is not None)
+    def expiring_by_day(
+        self, start: datetime, days: int, where: Sequence[Where] = ()
+    ) -> Sequence[tuple[datetime, int]]:
+        ends = (c.expires_at for c in self.having(where) if c.status in _IN_USE and c.expires_at is not None)
         found = Counter((end - start) // timedelta(days=1) for end in ends)
         return [(start + timedelta(days=day), found[day]) for day in range(days)]
 

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from certctl_adapters.kinds import JOBS
+from certctl_adapters.kinds import CERTIFICATES, JOBS
 from certctl_adapters.memory.table import MemoryTable, by, is_due
 from certctl_adapters.memory.transaction import Transaction
 from certctl_core.ids import AgentId, CertificateId
 from certctl_core.lifecycle import job as life
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
-from certctl_core.ports.store import Jobs
+from certctl_core.ports.store import Jobs, Where
 
 
 class MemoryJobs(MemoryTable[Job], Jobs):
@@ -113,6 +113,9 @@ class MemoryJobs(MemoryTable[Job], Jobs):
             found.setdefault(job.certificate_id, []).append(job)
         return found
 
-    def count_by_status(self) -> Mapping[JobStatus, int]:
-        found = Counter(job.status for job in self._rows.values())
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[JobStatus, int]:
+        found = Counter(job.status for job in self.having(where))
         return {status: found[status] for status in JobStatus}
+
+    def _extra(self, fact: Job, name: str) -> object:
+        return getattr(self._transaction.rows(CERTIFICATES.table)[fact.certificate_id], name)

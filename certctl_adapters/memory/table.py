@@ -78,6 +78,11 @@ class MemoryTable(Table[F]):
         """What a filter that is no field of the fact compares with; a tuple means any of its values."""
         return getattr(fact, name)
 
+    def having(self, where: Sequence[Where]) -> Iterable[F]:
+        """The rows for which the conditions hold, in no order."""
+        query = Query(tuple(where), sort=next(iter(self._kind.sorts)), limit=len(self._rows))
+        return self.page(query).items
+
     def select(
         self, choose: Callable[[F], bool], order: Callable[[F], Any], limit: int | None = None, *, newest: bool = False
     ) -> Sequence[F]:
@@ -109,6 +114,8 @@ def page_of(facts: Iterable[F], kind: Kind[F], query: Query, extra: Callable[[F,
 
 
 def _holds(where: Where, value: Any) -> bool:
+    if where.how in (Is.OPEN_TO, Is.WITHIN):
+        return _is_limited(where, value if isinstance(value, tuple) else () if value is None else (value,))
     if isinstance(value, tuple):
         return any(_holds(where, one) for one in value)
     if where.how is Is.EQUAL:
@@ -124,6 +131,11 @@ def _holds(where: Where, value: Any) -> bool:
             return bool(_plain(value) > _plain(where.value))
         case Is.CONTAINS:
             return str(where.value).casefold() in str(value).casefold()
+
+
+def _is_limited(where: Where, limits: tuple[Any, ...]) -> bool:
+    among = [limit in tuple(where.value) for limit in limits]
+    return not limits or any(among) if where.how is Is.OPEN_TO else bool(limits) and all(among)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from certctl_adapters.kinds import Kind, OnDelete, TransactionAborted, referrers
+from certctl_adapters.kinds import Kind, OnDelete, Reference, TransactionAborted, referrers
 from certctl_core.errors import CertctlError, NotFound
 
 F = TypeVar("F")
@@ -59,6 +59,8 @@ class Transaction:
         """Write a fact over the row of the same identity, if there is one. Raises as `insert`."""
         identity = kind.identify(fact)
         for reference in kind.references:
+            if not reference.holds(fact):
+                continue
             for value in _values(getattr(fact, reference.field)):
                 if value not in self.rows(reference.to):
                     raise self.refuse(kind.dangling(reference.field, value))
@@ -78,13 +80,13 @@ class Transaction:
         counts: dict[str, int] = {}
         for referrer, reference in referrers(kind.table):
             if reference.on_delete is OnDelete.RESTRICT:
-                found = sum(1 for _ in self._referring(referrer, reference.field, identity))
+                found = sum(1 for _ in self._referring(referrer, reference, identity))
                 if found:
                     counts[referrer.noun] = counts.get(referrer.noun, 0) + found
         if counts:
             raise self.refuse(kind.in_use(identity, counts))
         for referrer, reference in referrers(kind.table):
-            for user in list(self._referring(referrer, reference.field, identity)):
+            for user in list(self._referring(referrer, reference, identity)):
                 if reference.on_delete is OnDelete.CASCADE:
                     self.delete(referrer, user)
                 else:
@@ -97,9 +99,11 @@ class Transaction:
         self.is_broken = True
         return error
 
-    def _referring(self, referrer: Kind[Any], name: str, identity: str) -> Iterator[str]:
+    def _referring(self, referrer: Kind[Any], reference: Reference, identity: str) -> Iterator[str]:
         rows = self.rows(referrer.table).items()
-        return (key for key, fact in rows if identity in _values(getattr(fact, name)))
+        return (
+            key for key, fact in rows if reference.holds(fact) and identity in _values(getattr(fact, reference.field))
+        )
 
     def _set_null(self, kind: Kind[Any], identity: str, name: str) -> None:
         fact = self.rows(kind.table)[identity]

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
+
+from psycopg import sql
 
 from certctl_adapters.kinds import AGENTS, API_KEYS, JOIN_TOKENS, SESSIONS
 from certctl_adapters.postgres.table import PostgresTable, shape_of
@@ -10,7 +12,7 @@ from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, ApiKeyId
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, AgentStatus, AgentTraits, JoinToken
-from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions
+from certctl_core.ports.store import Activity, Agents, ApiKeys, JoinTokens, Sessions, Where
 
 _AGENT: Final = shape_of(AGENTS)
 _JOIN_TOKEN: Final = shape_of(JOIN_TOKENS)
@@ -70,22 +72,25 @@ class PostgresAgents(PostgresTable[Agent], Agents):
         targets, certificates, jobs = row or (0, 0, 0)
         return AgentCounts(active_targets=targets, active_certificates=certificates, pending_jobs=jobs)
 
-    def count_by_status(self) -> Mapping[str, int]:
-        counted = self._transaction.counts(
-            b"SELECT status, count(*) FROM agents WHERE retired_at IS NULL AND id <> ALL (%s) GROUP BY status",
-            [list(SENTINEL_AGENTS)],
-        )
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[str, int]:
+        present, parameters = self._present(where)
+        statement = sql.SQL("SELECT t.status, count(*) FROM agents AS t WHERE {} GROUP BY t.status").format(present)
+        counted = self._transaction.counts(statement, parameters)
         return {status.value: counted.get(status.value, 0) for status in AgentStatus}
 
-    def traits(self) -> Sequence[AgentTraits]:
-        rows = self._transaction.rows(
-            b"""
-            SELECT id, os, architecture, ip_address, version FROM agents
-            WHERE retired_at IS NULL AND id <> ALL (%s) ORDER BY registered_at, id
-            """,
-            [list(SENTINEL_AGENTS)],
-        )
+    def traits(self, where: Sequence[Where] = ()) -> Sequence[AgentTraits]:
+        present, parameters = self._present(where)
+        statement = sql.SQL(
+            "SELECT t.id, t.os, t.architecture, t.ip_address, t.version FROM agents AS t WHERE {} ORDER BY {}"
+        ).format(present, sql.SQL("t.registered_at, t.id"))
+        rows = self._transaction.rows(statement, parameters)
         return [AgentTraits(**dict(zip(_TRAITS, row, strict=True))) for row in rows]
+
+    def _present(self, where: Sequence[Where]) -> tuple[sql.Composable, list[Any]]:
+        """The condition of agents that are not retired nor a part of the control plane, and its parameters."""
+        conditions, parameters = self._conditions(where)
+        present = sql.SQL("t.retired_at IS NULL AND t.id <> ALL (%s)")
+        return sql.SQL(" AND ").join([present, *conditions]), [list(SENTINEL_AGENTS), *parameters]
 
     def add_activity(self, heard: Sequence[Activity]) -> None:
         # In order, so that two processes that count the same agents do not wait for each other in a circle.

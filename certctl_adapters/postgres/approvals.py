@@ -3,8 +3,7 @@
 from typing import Final, LiteralString
 
 from certctl_adapters.kinds import APPROVALS
-from certctl_adapters.postgres.policies import OF_CERTIFICATE
-from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.table import OF_CERTIFICATE, PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.models.approvals import ApprovalRequest
 from certctl_core.ports.store import Approvals

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Final, LiteralString
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from psycopg import sql
 
 from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, TARGETS, VERSIONS, Kind
 from certctl_adapters.postgres.codecs import as_json
@@ -20,7 +21,7 @@ from certctl_core.models.certificates import (
     IssuanceAttempt,
     ManagedCertificate,
 )
-from certctl_core.ports.store import Attempts, Certificates, Deployments, Page, Versions
+from certctl_core.ports.store import Attempts, Certificates, Deployments, Page, Versions, Where
 
 _CERTIFICATE: Final = shape_of(CERTIFICATES)
 _TARGET: Final = shape_of(TARGETS)
@@ -108,25 +109,29 @@ class PostgresCertificates(PostgresTable[ManagedCertificate], Certificates):
             limit=limit,
         )
 
-    def count_by_status(self) -> Mapping[CertificateStatus, int]:
-        counted = self._transaction.counts(b"SELECT status, count(*) FROM managed_certificates GROUP BY status")
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[CertificateStatus, int]:
+        counted = self._grouped("t.status", where)
         return {status: counted.get(status.value, 0) for status in CertificateStatus}
 
-    def expiring_by_day(self, start: datetime, days: int) -> Sequence[tuple[datetime, int]]:
+    def expiring_by_day(
+        self, start: datetime, days: int, where: Sequence[Where] = ()
+    ) -> Sequence[tuple[datetime, int]]:
         day = timedelta(days=1)
-        counted = self._transaction.counts(
-            b"""
-            SELECT floor(extract(epoch FROM expires_at - %(start)s) / 86400)::integer AS day, count(*) FROM (
-                SELECT expires_at FROM managed_certificates
-                WHERE status IN ('Active', 'Expiring', 'Failed')
-                  AND expires_at >= %(start)s AND expires_at < %(end)s
+        conditions, parameters = self._conditions(where)
+        limits = sql.SQL("").join(sql.SQL(" AND {}").format(condition) for condition in conditions)
+        within = [start, start + days * day, *parameters]
+        statement = sql.SQL(
+            """
+            SELECT floor(extract(epoch FROM expires_at - %s) / 86400)::integer AS day, count(*) FROM (
+                SELECT t.expires_at FROM managed_certificates AS t
+                WHERE t.status IN ('Active', 'Expiring', 'Failed') AND t.expires_at >= %s AND t.expires_at < %s {0}
                 UNION ALL
-                SELECT expires_at FROM managed_certificates
-                WHERE status = 'RenewalInProgress' AND expires_at >= %(start)s AND expires_at < %(end)s
+                SELECT t.expires_at FROM managed_certificates AS t
+                WHERE t.status = 'RenewalInProgress' AND t.expires_at >= %s AND t.expires_at < %s {0}
             ) AS ending GROUP BY day
-            """,
-            {"start": start, "end": start + days * day},
-        )
+            """
+        ).format(limits)
+        counted = self._transaction.counts(statement, [start, *within, *within])
         return [(start + number * day, counted.get(number, 0)) for number in range(days)]
 
     def _extra(self, name: str) -> LiteralString:

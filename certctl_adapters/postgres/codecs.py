@@ -89,6 +89,10 @@ def is_optional_time(declared: Any) -> bool:
     return plain_type(declared) is datetime and declared is not datetime
 
 
+def is_several(declared: Any) -> bool:
+    return typing.get_origin(plain_type(declared)) is tuple
+
+
 def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of dumped values as one text for `json_populate_recordset`."""
     return orjson.dumps(rows, default=_json_value).decode()

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
 from certctl_adapters.kinds import JOBS
-from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.table import OF_CERTIFICATE, PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, CertificateId
 from certctl_core.models.jobs import Job, JobStatus
-from certctl_core.ports.store import Jobs
+from certctl_core.ports.store import Jobs, Where
 
 _JOB: Final = shape_of(JOBS)
 
@@ -176,9 +176,12 @@ class PostgresJobs(PostgresTable[Job], Jobs):
         )
         return _by_certificate(found)
 
-    def count_by_status(self) -> Mapping[JobStatus, int]:
-        counted = self._transaction.counts(b"SELECT status, count(*) FROM jobs GROUP BY status")
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[JobStatus, int]:
+        counted = self._grouped("t.status", where)
         return {status: counted.get(status.value, 0) for status in JobStatus}
+
+    def _extra(self, name: str) -> LiteralString:
+        return OF_CERTIFICATE[name]
 
 
 def _by_certificate(jobs: Iterable[Job]) -> Mapping[CertificateId, Sequence[Job]]:

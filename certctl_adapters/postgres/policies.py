@@ -1,11 +1,11 @@
 """Policy rules, their violations, reviews, and agent groups."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, LiteralString
 
 from certctl_adapters.kinds import AGENT_GROUPS, POLICY_RULES, VIOLATIONS, Kind, Reference
-from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.table import OF_CERTIFICATE, PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Row, Transaction
 from certctl_core.errors import NotFound
 from certctl_core.ids import AgentGroupId, AgentId
@@ -25,14 +25,6 @@ _MEMBERSHIP: Final = shape_of(
         references=(Reference("agent_group_id", "agent_groups"), Reference("agent_id", "agents")),
     )
 )
-
-OF_CERTIFICATE: Final[Mapping[str, LiteralString]] = {
-    "team_id": "EXISTS (SELECT FROM managed_certificates AS c WHERE c.id = t.certificate_id AND c.team_id = ANY(%s))",
-    "environment": (
-        "EXISTS (SELECT FROM managed_certificates AS c WHERE c.id = t.certificate_id AND c.environment = ANY(%s))"
-    ),
-}
-"""Conditions on the certificate that a row is about."""
 
 
 class PostgresAgentGroups(PostgresTable[AgentGroup], AgentGroups):

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from psycopg import errors, sql
 
 from certctl_adapters.kinds import Kind, OnDelete, referrers
-from certctl_adapters.postgres.codecs import Codec, as_json, codec_for, is_optional_time
+from certctl_adapters.postgres.codecs import Codec, as_json, codec_for, is_optional_time, is_several
 from certctl_adapters.postgres.transaction import Row, Transaction
 from certctl_core.errors import CertctlError, NotFound, StaleWrite
 from certctl_core.ports.store import Is, Page, Query, Table, Where
@@ -39,7 +39,22 @@ _COMPARISONS: Final[Mapping[Is, sql.SQL]] = {
     Is.AFTER: sql.SQL("{} > {}"),
     Is.ONE_OF: sql.SQL("{} = ANY({})"),
     Is.CONTAINS: sql.SQL("{} ILIKE {}"),
+    Is.OPEN_TO: sql.SQL("({0} IS NULL OR {0} = ANY({1}))"),
+    Is.WITHIN: sql.SQL("{} = ANY({})"),
 }
+_COMPARISONS_OF_SEVERAL: Final[Mapping[Is, sql.SQL]] = {
+    Is.OPEN_TO: sql.SQL("({0} = '{{}}' OR {0} && {1})"),
+    Is.WITHIN: sql.SQL("({0} <> '{{}}' AND {0} <@ {1})"),
+}
+_WITH_VALUES: Final = (Is.ONE_OF, Is.OPEN_TO, Is.WITHIN)
+
+OF_CERTIFICATE: Final[Mapping[str, LiteralString]] = {
+    "team_id": "EXISTS (SELECT FROM managed_certificates AS c WHERE c.id = t.certificate_id AND c.team_id = ANY(%s))",
+    "environment": (
+        "EXISTS (SELECT FROM managed_certificates AS c WHERE c.id = t.certificate_id AND c.environment = ANY(%s))"
+    ),
+}
+"""Filters on the certificate that a row belongs to."""
 
 
 @frozen
@@ -50,6 +65,7 @@ class Column:
     name: str
     codec: Codec
     is_optional_time: bool = False
+    is_several: bool = False
     expression: LiteralString | None = None
 
     def dump(self, value: Any) -> Any:
@@ -122,6 +138,7 @@ def shape_of(kind: Kind[F], **expressions: LiteralString) -> Shape[F]:
             kind.columns.get(name, name),
             codec_for(declared.type),
             is_optional_time(declared.type),
+            is_several(declared.type),
             expressions.get(name),
         )
         for name, declared in kind.fields.items()
@@ -270,9 +287,19 @@ class PostgresTable(Table[F]):
             if where.value is None:
                 conditions.append(sql.SQL("{} IS NULL" if where.how is Is.EQUAL else "false").format(column.read))
                 continue
-            conditions.append(_COMPARISONS[where.how].format(column.read, sql.SQL("%s")))
-            parameters.append(_parameter(where, column.dump))
+            comparisons = _COMPARISONS_OF_SEVERAL if column.is_several else _COMPARISONS
+            conditions.append(comparisons[where.how].format(column.read, sql.SQL("%s")))
+            parameters.append(_parameter(where, _same if column.is_several else column.dump))
         return conditions, parameters
+
+    def _grouped(self, by: LiteralString, wheres: Sequence[Where]) -> Mapping[Any, int]:
+        """How many rows, for which the conditions hold, have each value of the expression."""
+        self._kind.check(Query(tuple(wheres), sort=next(iter(self._kind.sorts))))
+        conditions, parameters = self._conditions(wheres)
+        statement = sql.SQL("SELECT {0}, count(*) FROM {1} AS t {2} GROUP BY {0}").format(
+            sql.SQL(by), sql.Identifier(self._kind.table), _where(conditions)
+        )
+        return self._transaction.counts(statement, parameters)
 
     def _count(self, conditions: Sequence[sql.Composable], parameters: Sequence[Any]) -> int:
         statement = sql.SQL("SELECT count(*) FROM {} AS t {}").format(
@@ -287,6 +314,8 @@ class PostgresTable(Table[F]):
             if reference.on_delete is OnDelete.RESTRICT:
                 column = sql.Identifier(kind.columns.get(reference.field, reference.field))
                 condition = sql.SQL("%s = ANY({})" if reference.field.endswith("_ids") else "{} = %s").format(column)
+                if reference.until is not None:
+                    condition += sql.SQL(" AND {} IS NULL").format(sql.Identifier(reference.until))
                 row = self._transaction.row(
                     sql.SQL("SELECT count(*) FROM {} WHERE {}").format(sql.Identifier(kind.table), condition),
                     [identity],
@@ -314,7 +343,7 @@ def _where(conditions: Sequence[sql.Composable]) -> sql.Composable:
 
 
 def _parameter(where: Where, dump: Callable[[Any], Any]) -> Any:
-    if where.how is Is.ONE_OF:
+    if where.how in _WITH_VALUES:
         return [dump(value) for value in where.value]
     return _pattern(str(where.value)) if where.how is Is.CONTAINS else dump(where.value)
 

@@ -1,5 +1,6 @@
 """Who asks: principals, roles, API keys and dashboard sessions."""
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
 
@@ -39,6 +40,23 @@ class Scope:
         """Whether something of this team in this environment is within reach."""
         in_team = not self.team_ids or team_id in self.team_ids
         return in_team and (not self.environments or environment in self.environments)
+
+    def is_open_to(self, team_ids: Collection[TeamId]) -> bool:
+        """Whether something that is limited to these teams may be seen and used. What is limited to none is
+        everybody's."""
+        return not self.team_ids or not team_ids or not self.team_ids.isdisjoint(team_ids)
+
+    def owns(self, team_ids: Collection[TeamId]) -> bool:
+        """Whether something that is limited to these teams may be changed: nobody else must feel it. What is limited to
+        teams is in no environment, so that other environments would feel it too."""
+        if self.is_everything:
+            return True
+        return bool(team_ids) and not self.environments and self.team_ids.issuperset(team_ids)
+
+    def covers(self, other: "Scope") -> bool:
+        """Whether everything within reach of the other is within reach of this one."""
+        pairs = ((self.team_ids, other.team_ids), (self.environments, other.environments))
+        return all(not mine or (theirs and mine.issuperset(theirs)) for mine, theirs in pairs)
 
 
 EVERYTHING = Scope()
@@ -87,19 +105,28 @@ SYSTEM = SystemActor()
 
 @frozen(kw_only=True)
 class ApiKey:
-    """A bearer key. Only its SHA-256 is kept: the key is 256 random bits, so a fast hash gives nothing away."""
+    """A bearer key. Only its SHA-256 is kept: the key is 256 random bits, so a fast hash gives nothing away.
+
+    `team_ids` and `environments` limit what it reaches; an empty tuple does not limit.
+    """
 
     id: ApiKeyId
     name: str
     key_hash: str = field(repr=False)
     role: Role
     agent_id: AgentId | None = None
+    team_ids: tuple[TeamId, ...] = ()
+    environments: tuple[str, ...] = ()
     created_by: str = ""
     created_at: datetime
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
     revision: int = 1
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(frozenset(self.team_ids), frozenset(self.environments))
 
 
 @frozen(kw_only=True)

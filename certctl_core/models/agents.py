@@ -5,7 +5,7 @@ from enum import Enum
 
 from attrs import frozen
 
-from certctl_core.ids import AgentGroupId, AgentId, JoinTokenId
+from certctl_core.ids import AgentGroupId, AgentId, JoinTokenId, TeamId
 
 
 class AgentStatus(Enum):
@@ -20,7 +20,10 @@ SENTINEL_AGENTS = ("server-scanner", "cloud-aws-sm", "cloud-azure-kv", "cloud-gc
 
 @frozen(kw_only=True)
 class Agent:
-    """A process beside the servers that holds their private keys. `clock_offset` is the agent's clock minus ours."""
+    """A process beside the servers that holds their private keys. `clock_offset` is the agent's clock minus ours.
+
+    `team_ids` are the teams whose hosts it serves; none: everybody's.
+    """
 
     id: AgentId
     name: str
@@ -30,6 +33,7 @@ class Agent:
     architecture: str = ""
     ip_address: str = ""
     version: str = ""
+    team_ids: tuple[TeamId, ...] = ()
     clock_offset: timedelta | None = None
     last_heartbeat_at: datetime | None = None
     registered_at: datetime
@@ -53,11 +57,13 @@ class AgentCounts:
 
 @frozen(kw_only=True)
 class JoinToken:
-    """Lets exactly one agent join, once, before `expires_at`. Only the token's SHA-256 is kept."""
+    """Lets exactly one agent join, once, before `expires_at`. Only the token's SHA-256 is kept. The agent is limited to
+    `team_ids`."""
 
     id: JoinTokenId
     token_hash: str
     agent_name: str = ""
+    team_ids: tuple[TeamId, ...] = ()
     created_by: str
     created_at: datetime
     expires_at: datetime

@@ -29,7 +29,7 @@ class TestStatus(Enum):
 @frozen(kw_only=True)
 class ConfiguredIssuer:
     """A CA the operator set up. `config` holds the settings with secrets masked,
-    `sealed_config` all of them, sealed."""
+    `sealed_config` all of them, sealed. `team_ids` are the teams it is limited to; none: everybody may use it."""
 
     id: IssuerId
     name: str
@@ -37,6 +37,7 @@ class ConfiguredIssuer:
     config: Mapping[str, Any] = field(factory=dict)
     sealed_config: bytes | None = field(default=None, repr=False)
     enabled: bool = True
+    team_ids: tuple[TeamId, ...] = ()
     source: ConfigSource = ConfigSource.DATABASE
     test_status: TestStatus = TestStatus.UNTESTED
     last_tested_at: datetime | None = None
@@ -47,7 +48,7 @@ class ConfiguredIssuer:
 
 @frozen(kw_only=True)
 class ConfiguredTarget:
-    """A place on an agent's host where certificates go. Secrets as in `ConfiguredIssuer`."""
+    """A place on an agent's host where certificates go. Secrets and teams as in `ConfiguredIssuer`."""
 
     id: TargetId
     name: str
@@ -56,6 +57,7 @@ class ConfiguredTarget:
     config: Mapping[str, Any] = field(factory=dict)
     sealed_config: bytes | None = field(default=None, repr=False)
     enabled: bool = True
+    team_ids: tuple[TeamId, ...] = ()
     source: ConfigSource = ConfigSource.DATABASE
     test_status: TestStatus = TestStatus.UNTESTED
     last_tested_at: datetime | None = None

@@ -65,13 +65,19 @@ F = TypeVar("F")
 
 
 class Is(Enum):
-    """How a filter compares. `CONTAINS` looks for text inside of text, whatever the case."""
+    """How a filter compares. `CONTAINS` looks for text inside of text, whatever the case.
+
+    `OPEN_TO` and `WITHIN` are about fields that say what a row is limited to: it is limited to nothing or to one of the
+    given values, and it is limited to some of them and nothing else.
+    """
 
     EQUAL = "="
     BEFORE = "<"
     AFTER = ">"
     ONE_OF = "in"
     CONTAINS = "contains"
+    OPEN_TO = "open to"
+    WITHIN = "within"
 
 
 @frozen
@@ -182,11 +188,15 @@ class Certificates(Table[ManagedCertificate], Protocol):
         """`next_policy_check_at <= now`, oldest first, locked, skipping those that others hold."""
 
     @abstractmethod
-    def count_by_status(self) -> Mapping[CertificateStatus, int]: ...
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[CertificateStatus, int]:
+        """Of those for which the conditions hold."""
 
     @abstractmethod
-    def expiring_by_day(self, start: datetime, days: int) -> Sequence[tuple[datetime, int]]:
-        """How many certificates that are in use expire on each day from `start`, days without any included as 0."""
+    def expiring_by_day(
+        self, start: datetime, days: int, where: Sequence[Where] = ()
+    ) -> Sequence[tuple[datetime, int]]:
+        """How many certificates that are in use, and for which the conditions hold, expire on each day from `start`,
+        days without any included as 0."""
 
 
 class Versions(Protocol):
@@ -306,6 +316,8 @@ class Deployments(Protocol):
 
 
 class Jobs(Table[Job], Protocol):
+    """Beside the fields, a query may ask for `team_id` and `environment`, which are the certificate's."""
+
     @abstractmethod
     def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
         """Deployment jobs of the agent that are due, now Running under a fresh lease, oldest first.
@@ -355,7 +367,8 @@ class Jobs(Table[Job], Protocol):
         """As `open_of` for each of several, in one statement. Those without any are left out."""
 
     @abstractmethod
-    def count_by_status(self) -> Mapping[JobStatus, int]: ...
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[JobStatus, int]:
+        """Of those for which the conditions hold."""
 
 
 class BulkOperations(Table[BulkOperation], Protocol):
@@ -413,12 +426,14 @@ class Agents(Table[Agent], Protocol):
     def counts(self, agent_id: AgentId) -> AgentCounts: ...
 
     @abstractmethod
-    def count_by_status(self) -> Mapping[str, int]:
-        """Agents that are not retired, by status value, the control plane's own left out."""
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[str, int]:
+        """Agents that are not retired and for which the conditions hold, by status value, the control plane's own left
+        out."""
 
     @abstractmethod
-    def traits(self) -> Sequence[AgentTraits]:
-        """Of every agent that is not retired and not a part of the control plane, in order of registration."""
+    def traits(self, where: Sequence[Where] = ()) -> Sequence[AgentTraits]:
+        """Of every agent that is not retired and not a part of the control plane, and for which the conditions hold, in
+        order of registration."""
 
     @abstractmethod
     def add_activity(self, heard: Sequence[Activity]) -> None:

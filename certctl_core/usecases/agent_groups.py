@@ -14,7 +14,7 @@ from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentGroup, Agent
 from certctl_core.policy import membership
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query
-from certctl_core.usecases import audit, compliance
+from certctl_core.usecases import audit, compliance, scope
 from certctl_core.usecases.soundness import must_be_sound
 
 RESOURCE = "agent_group"
@@ -85,34 +85,41 @@ def delete(ports: Ports, caller: Actor, group_id: str) -> None:
         audit.record(work, caller, ports.clock.now(), "delete_agent_group", RESOURCE, group_id)
 
 
-def get(ports: Ports, group_id: str) -> AgentGroup:
+def get(ports: Ports, _caller: Actor, group_id: str) -> AgentGroup:
+    """Groups are everybody's."""
     with ports.work() as work:
         return work.agent_groups.get(group_id)
 
 
-def page(ports: Ports, query: Query) -> Page[AgentGroup]:
+def page(ports: Ports, _caller: Actor, query: Query) -> Page[AgentGroup]:
     with ports.work() as work:
         return work.agent_groups.page(query)
 
 
-def members(ports: Ports, group_id: str, limit: int | None = None, offset: int = 0) -> Page[Agent]:
-    """The agents in a group, in order of registration; all of them without a limit. Of each agent no more is read than
-    what tells whether it belongs, but for those on the page."""
+def members(ports: Ports, caller: Actor, group_id: str, limit: int | None = None, offset: int = 0) -> Page[Agent]:
+    """The agents in a group that the caller sees, in order of registration; all of them without a limit. Of each agent
+    no more is read than what tells whether it belongs, but for those on the page."""
     with ports.work() as work:
         group = work.agent_groups.get(group_id)
         decided = {one.agent_id: one.membership_type for one in work.agent_groups.memberships(group.id)}
         found = [
-            agent.id for agent in work.agents.traits() if membership.is_member(group, agent, decided.get(agent.id))
+            agent.id
+            for agent in work.agents.traits(scope.limited(caller))
+            if membership.is_member(group, agent, decided.get(agent.id))
         ]
         end = len(found) if limit is None else offset + limit
         items = tuple(work.agents.many(found[offset:end]).values())
     return Page(items, len(found), more=end < len(found))
 
 
-def memberships(ports: Ports, group_id: str) -> tuple[AgentGroupMembership, ...]:
-    """What was decided by hand about a group. Raises `NotFound`."""
+def memberships(ports: Ports, caller: Actor, group_id: str) -> tuple[AgentGroupMembership, ...]:
+    """What was decided by hand about a group, and agents that the caller sees. Raises `NotFound`."""
     with ports.work() as work:
-        return tuple(work.agent_groups.memberships(work.agent_groups.get(group_id).id))
+        found = work.agent_groups.memberships(work.agent_groups.get(group_id).id)
+        if caller.scope.is_everything:
+            return tuple(found)
+        agents = work.agents.many({one.agent_id for one in found})
+    return tuple(one for one in found if one.agent_id in agents and scope.reaches(caller, agents[one.agent_id]))
 
 
 def put_member(

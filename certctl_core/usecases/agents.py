@@ -6,8 +6,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import Forbidden, InUse, Invalid, NotAuthenticated
-from certctl_core.ids import AgentId, JoinTokenId, mint
+from certctl_core.errors import Conflict, Forbidden, InUse, Invalid, NotAuthenticated, NotFound
+from certctl_core.ids import AgentId, JoinTokenId, TeamId, mint
 from certctl_core.lifecycle import agent as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.models.access import Actor, Principal, Role, SystemActor
@@ -16,7 +16,7 @@ from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import OPEN_JOB, Job, JobStatus
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Activity, Is, Page, Query, Where, Work
-from certctl_core.usecases import access, audit, compliance, consent, jobs
+from certctl_core.usecases import access, audit, compliance, consent, jobs, scope
 
 MAX_TOKEN_LIFE: Final = timedelta(days=7)
 _BATCH: Final = 500
@@ -31,6 +31,14 @@ class RegisterAgent:
     architecture: str = ""
     ip_address: str = ""
     version: str = ""
+    team_ids: tuple[TeamId, ...] | None = None
+
+
+@frozen(kw_only=True)
+class UpdateAgent:
+    """What to change; None leaves a field as it is. What an agent says of itself is not for others to change."""
+
+    team_ids: tuple[TeamId, ...] | None = None
 
 
 @frozen(kw_only=True)
@@ -72,22 +80,30 @@ class Retired:
 
 
 def issue_join_token(
-    ports: Ports, caller: Actor, agent_name: str = "", ttl: timedelta = timedelta(hours=1)
+    ports: Ports,
+    caller: Actor,
+    agent_name: str = "",
+    ttl: timedelta = timedelta(hours=1),
+    team_ids: tuple[TeamId, ...] | None = None,
 ) -> IssuedToken:
-    """A token with which one agent may join, once, within `ttl` (at most a week)."""
+    """A token with which one agent may join, once, within `ttl` (at most a week). The agent is limited to `team_ids`,
+    which are those of the caller's key when they are not given."""
     if not timedelta(0) < ttl <= MAX_TOKEN_LIFE:
         raise Invalid.field("ttl_seconds", f"must be between 1 and {int(MAX_TOKEN_LIFE.total_seconds())}")
+    teams = scope.own_teams(caller, team_ids)
     now = ports.clock.now()
     token = access.secret_text(access.TOKEN_PREFIX)
     record = JoinToken(
         id=JoinTokenId(mint("join", now)),
         token_hash=access.digest(token),
         agent_name=agent_name,
+        team_ids=teams,
         created_by=caller.name,
         created_at=now,
         expires_at=now + ttl,
     )
     with ports.work() as work:
+        scope.must_exist(work, teams)
         work.join_tokens.add(record)
         audit.record(work, caller, now, "join_token_created", "join_token", record.id, agent_name=agent_name)
     return IssuedToken(record, token)
@@ -103,7 +119,7 @@ def join(ports: Ports, token: str, asked: RegisterAgent) -> Registered:
                 "the join token is unknown, used or expired",
                 hint="Ask an operator for a new one: certctl-server token.",
             )
-        named = evolve(asked, name=record.agent_name or asked.name)
+        named = evolve(asked, name=record.agent_name or asked.name, team_ids=record.team_ids)
         registered = _add(work, SystemActor(f"join-token {record.id}"), now, named)
         work.join_tokens.save(evolve(record, used_at=now, used_by=registered.agent.id))
     return registered
@@ -111,8 +127,9 @@ def join(ports: Ports, token: str, asked: RegisterAgent) -> Registered:
 
 def register(ports: Ports, caller: Principal, asked: RegisterAgent) -> Registered:
     """An operator registers an agent by hand and passes its id and key on."""
+    owned = evolve(asked, team_ids=scope.own_teams(caller, asked.team_ids))
     with ports.work() as work:
-        return _add(work, caller, ports.clock.now(), asked)
+        return _add(work, caller, ports.clock.now(), owned)
 
 
 def _add(work: Work, actor: Actor, now: datetime, asked: RegisterAgent) -> Registered:
@@ -130,6 +147,7 @@ def _add(work: Work, actor: Actor, now: datetime, asked: RegisterAgent) -> Regis
         architecture=asked.architecture,
         ip_address=asked.ip_address,
         version=asked.version,
+        team_ids=asked.team_ids or (),
         registered_at=now,
         last_heartbeat_at=now,
     )
@@ -139,14 +157,34 @@ def _add(work: Work, actor: Actor, now: datetime, asked: RegisterAgent) -> Regis
     return Registered(agent, key.plain)
 
 
-def get(ports: Ports, agent_id: str) -> Agent:
+def get(ports: Ports, caller: Actor, agent_id: str) -> Agent:
     with ports.work() as work:
-        return work.agents.get(agent_id)
+        agent = work.agents.get(agent_id)
+        if not scope.reaches(caller, agent):
+            raise NotFound.of("agent", agent_id)
+        return agent
 
 
-def page(ports: Ports, query: Query) -> Page[Agent]:
+def page(ports: Ports, caller: Actor, query: Query) -> Page[Agent]:
     with ports.work() as work:
-        return work.agents.page(query)
+        return work.agents.page(evolve(query, where=(*query.where, *scope.limited(caller))))
+
+
+def update(ports: Ports, caller: Actor, agent_id: str, asked: UpdateAgent) -> Agent:
+    """Say whose hosts an agent serves. Targets that are there already stay whose they are. Raises `Conflict` for a
+    retired agent and `Forbidden` for the parts of the control plane, which are everybody's."""
+    if agent_id in SENTINEL_AGENTS:
+        raise Forbidden(f"agent {agent_id} is a part of the control plane and cannot be changed")
+    now = ports.clock.now()
+    with ports.work() as work:
+        before = work.agents.lock(agent_id)
+        scope.must_change(caller, "agent", before)
+        teams = before.team_ids if asked.team_ids is None else scope.own_teams(caller, asked.team_ids)
+        if before.retired_at is not None:
+            raise Conflict(f"agent {before.id} was retired on {before.retired_at:%Y-%m-%d}")
+        after = work.agents.save(evolve(before, team_ids=teams))
+        audit.record(work, caller, now, "agent_updated", "agent", after.id, name=after.name, team_ids=list(teams))
+    return after
 
 
 def heartbeat(ports: Ports, caller: Principal, agent_id: AgentId, asked: Heartbeat) -> Agent:
@@ -206,6 +244,7 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
     now = ports.clock.now()
     with ports.work() as work:
         agent = work.agents.get(agent_id)
+        scope.must_change(caller, "agent", agent)
         if agent.retired_at is None:
             _counts(work, agent, force=force)
             # Before the agent is locked: whoever changes its groups holds the rules and waits for the agent.

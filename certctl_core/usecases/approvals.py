@@ -92,9 +92,7 @@ def _hold(work: Work, caller: Actor, approval_id: str) -> _Held:
 
 
 def _hold_of_job(work: Work, caller: Actor, job_id: str) -> _Held:
-    held = jobs.lock(work, job_id)
-    if not scope.sees(caller, held.certificate):
-        raise NotFound.of("job", job_id)
+    held = jobs.lock_seen(work, caller, job_id)
     job_life.JOB.next(held.job.status, job_life.JobEvent.APPROVE)
     if held.job.approval_id is None:
         raise Conflict(f"job {job_id} has no approval request", hint="Cancel the job and renew the certificate.")

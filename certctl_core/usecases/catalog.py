@@ -1,7 +1,8 @@
 """What operators configure: teams, owners, profiles, renewal policies, issuers and targets.
 
 Every kind is created, changed and deleted in the same way: build the fact, judge it, write it, audit it. Settings of
-issuers and targets are split on the way in: secrets go sealed into `sealed_config`, the rest is shown as `config`.
+issuers and targets are split on the way in: secrets go sealed into `sealed_config`, the rest is shown as `config`. Who
+may see and change what is said in `scope`; profiles and renewal policies are everybody's.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 
-from certctl_core.errors import CertctlError, FieldProblem, Invalid
+from certctl_core.errors import CertctlError, FieldProblem, Invalid, NotFound
 from certctl_core.ids import (
     CLIENT_ID,
     AgentId,
@@ -40,8 +41,8 @@ from certctl_core.models.records import AlertSeverity, Channel
 from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import ShowsChain
-from certctl_core.ports.store import Page, Query, Table, Work
-from certctl_core.usecases import audit, compliance, rescheduling
+from certctl_core.ports.store import Page, Query, Table, Where, Work
+from certctl_core.usecases import audit, compliance, rescheduling, scope
 
 MASK: Final = "********"
 MOST_THRESHOLDS: Final = 20
@@ -151,6 +152,7 @@ class CreateIssuer:
     id: IssuerId | None = None
     config: Mapping[str, Any]
     enabled: bool = True
+    team_ids: tuple[TeamId, ...] | None = None
     source: ConfigSource = ConfigSource.DATABASE
 
 
@@ -160,6 +162,7 @@ class UpdateIssuer:
     type: str | None = None
     config: Mapping[str, Any] | None = None
     enabled: bool | None = None
+    team_ids: tuple[TeamId, ...] | None = None
 
 
 @frozen(kw_only=True)
@@ -170,6 +173,7 @@ class CreateTarget:
     id: TargetId | None = None
     config: Mapping[str, Any]
     enabled: bool = True
+    team_ids: tuple[TeamId, ...] | None = None
     source: ConfigSource = ConfigSource.DATABASE
 
 
@@ -180,6 +184,7 @@ class UpdateTarget:
     agent_id: AgentId | None = None
     config: Mapping[str, Any] | None = None
     enabled: bool | None = None
+    team_ids: tuple[TeamId, ...] | None = None
 
 
 # --- one way to create, change, delete, look --------------------------------------------------------------------------
@@ -193,12 +198,36 @@ class _Kind:
     prefix: str
     table: Callable[[Work], Table[Any]]
     problems: Callable[[Any], list[FieldProblem]]
+    limited_by: str = ""
+    """The field that says which teams an object is limited to; empty: such objects are everybody's."""
+
+    def seen(self, caller: Actor) -> tuple[Where, ...]:
+        """Conditions that leave of a list what the caller sees."""
+        return scope.limited(caller, self.limited_by) if self.limited_by else ()
+
+    def sees(self, caller: Actor, fact: Any) -> bool:
+        return not self.limited_by or scope.reaches(caller, fact)
+
+    def must_change(self, caller: Actor, fact: Any) -> None:
+        """Raises `NotFound` and `Forbidden`."""
+        if self.limited_by:
+            scope.must_change(caller, self.noun, fact)
+        else:
+            scope.must_reach_everything(caller)
+
+    def must_keep(self, caller: Actor, fact: Any) -> None:
+        """What the caller makes, or makes of something, is its own. Raises `Invalid` and `Forbidden`."""
+        if self.limited_by:
+            scope.own_teams(caller, scope.teams_of(fact), self.limited_by)
+        else:
+            scope.must_reach_everything(caller)
 
 
 def _create(ports: Ports, actor: Actor, kind: _Kind, fact: F) -> F:
+    kind.must_keep(actor, fact)
     with ports.work() as work:
         _must_be_sound(kind, fact)
-        _refuse_retired_agent(work, fact)
+        _must_fit_agent(work, actor, fact)
         kind.table(work).add(fact)
         audit.record(work, actor, ports.clock.now(), f"create_{kind.noun}", _resource(kind), fact.id, name=fact.name)
     return fact
@@ -216,10 +245,12 @@ def _update(
     `StaleWrite` when somebody has."""
     with ports.work() as work:
         before: F = kind.table(work).get(identity)
+    kind.must_change(actor, before)
     after = change(before)
     _must_be_sound(kind, after)
+    kind.must_keep(actor, after)
     with ports.work() as work:
-        _refuse_retired_agent(work, after)
+        _must_fit_agent(work, actor, after)
         _review_moved_target(work, before, after, ports.clock.now())
         saved: F = kind.table(work).save(after)
         if follow is not None:
@@ -238,18 +269,23 @@ def _update(
 
 def _delete(ports: Ports, actor: Actor, kind: _Kind, identity: str) -> None:
     with ports.work() as work:
+        if not actor.scope.is_everything:
+            kind.must_change(actor, kind.table(work).lock(identity))
         kind.table(work).remove(identity)
         audit.record(work, actor, ports.clock.now(), f"delete_{kind.noun}", _resource(kind), identity)
 
 
-def _get(ports: Ports, kind: _Kind, identity: str) -> Any:
+def _get(ports: Ports, caller: Actor, kind: _Kind, identity: str) -> Any:
     with ports.work() as work:
-        return kind.table(work).get(identity)
+        fact = kind.table(work).get(identity)
+        if not kind.sees(caller, fact):
+            raise NotFound.of(kind.noun, identity)
+        return fact
 
 
-def _page(ports: Ports, kind: _Kind, query: Query) -> Page[Any]:
+def _page(ports: Ports, caller: Actor, kind: _Kind, query: Query) -> Page[Any]:
     with ports.work() as work:
-        return kind.table(work).page(query)
+        return kind.table(work).page(evolve(query, where=(*query.where, *kind.seen(caller))))
 
 
 def _resource(kind: _Kind) -> str:
@@ -273,14 +309,22 @@ def _must_be_sound(kind: _Kind, fact: Any) -> None:
         raise Invalid(f"the {kind.noun.replace('_', ' ')} is not valid: {said}", fields=problems)
 
 
-def _refuse_retired_agent(work: Work, fact: object) -> None:
+def _must_fit_agent(work: Work, caller: Actor, fact: object) -> None:
+    """A target is files on a host and commands run there, so a caller whose key is limited has targets only on agents
+    that serve its own teams. Raises `Invalid`."""
     if not isinstance(fact, ConfiguredTarget):
         return
     agent = work.agents.find(fact.agent_id)
-    if agent is None:
+    if agent is None or not scope.reaches(caller, agent):
         raise Invalid.field("agent_id", f"there is no agent {fact.agent_id}")
     if agent.retired_at is not None and fact.retired_at is None:
         raise Invalid.field("agent_id", f"agent {agent.id} is retired")
+    if not caller.scope.owns(agent.team_ids):
+        raise Invalid.field(
+            "agent_id",
+            f"agent {agent.id} is not your teams' alone",
+            hint="Use an agent that is limited to your teams, or a key without limits.",
+        )
 
 
 def _review_moved_target(work: Work, before: object, after: object, now: datetime) -> None:
@@ -338,12 +382,12 @@ def _alert_problems(policy: RenewalPolicy) -> list[FieldProblem]:
     return problems
 
 
-TEAM: Final = _Kind("team", "team", lambda work: work.teams, _nothing_more)
-OWNER: Final = _Kind("owner", "owner", lambda work: work.owners, _owner_problems)
+TEAM: Final = _Kind("team", "team", lambda work: work.teams, _nothing_more, "id")
+OWNER: Final = _Kind("owner", "owner", lambda work: work.owners, _owner_problems, "team_id")
 PROFILE: Final = _Kind("profile", "prof", lambda work: work.profiles, profile_policy.problems)
 POLICY: Final = _Kind("renewal_policy", "rp", lambda work: work.renewal_policies, _policy_problems)
-ISSUER: Final = _Kind("issuer", "issuer", lambda work: work.issuers, _nothing_more)
-TARGET: Final = _Kind("target", "target", lambda work: work.targets, _nothing_more)
+ISSUER: Final = _Kind("issuer", "issuer", lambda work: work.issuers, _nothing_more, "team_ids")
+TARGET: Final = _Kind("target", "target", lambda work: work.targets, _nothing_more, "team_ids")
 
 
 def _new(ports: Ports, kind: _Kind, model: type[F], asked: Any, **more: Any) -> F:
@@ -361,6 +405,8 @@ def _changing(ports: Ports, asked: Any) -> Callable[[F], F]:
 
 
 def create_team(ports: Ports, caller: Actor, asked: CreateTeam) -> Team:
+    """Raises `Forbidden` for a caller whose key is limited: a new team is beyond its reach."""
+    scope.must_reach_everything(caller)
     return _create(ports, caller, TEAM, _new(ports, TEAM, Team, asked))
 
 
@@ -374,16 +420,19 @@ def delete_team(ports: Ports, caller: Actor, identity: str) -> None:
     _delete(ports, caller, TEAM, identity)
 
 
-def get_team(ports: Ports, identity: str) -> Team:
-    found: Team = _get(ports, TEAM, identity)
+def get_team(ports: Ports, caller: Actor, identity: str) -> Team:
+    found: Team = _get(ports, caller, TEAM, identity)
     return found
 
 
-def page_team(ports: Ports, query: Query) -> Page[Team]:
-    return _page(ports, TEAM, query)
+def page_team(ports: Ports, caller: Actor, query: Query) -> Page[Team]:
+    return _page(ports, caller, TEAM, query)
 
 
 def create_owner(ports: Ports, caller: Actor, asked: CreateOwner) -> Owner:
+    """An owner of a caller whose key is limited to one team belongs to that team."""
+    if asked.team_id is None and len(caller.scope.team_ids) == 1:
+        asked = evolve(asked, team_id=next(iter(caller.scope.team_ids)))
     return _create(ports, caller, OWNER, _new(ports, OWNER, Owner, asked))
 
 
@@ -397,13 +446,13 @@ def delete_owner(ports: Ports, caller: Actor, identity: str) -> None:
     _delete(ports, caller, OWNER, identity)
 
 
-def get_owner(ports: Ports, identity: str) -> Owner:
-    found: Owner = _get(ports, OWNER, identity)
+def get_owner(ports: Ports, caller: Actor, identity: str) -> Owner:
+    found: Owner = _get(ports, caller, OWNER, identity)
     return found
 
 
-def page_owner(ports: Ports, query: Query) -> Page[Owner]:
-    return _page(ports, OWNER, query)
+def page_owner(ports: Ports, caller: Actor, query: Query) -> Page[Owner]:
+    return _page(ports, caller, OWNER, query)
 
 
 def create_profile(ports: Ports, caller: Actor, asked: CreateProfile) -> CertificateProfile:
@@ -424,13 +473,13 @@ def delete_profile(ports: Ports, caller: Actor, identity: str) -> None:
     _delete(ports, caller, PROFILE, identity)
 
 
-def get_profile(ports: Ports, identity: str) -> CertificateProfile:
-    found: CertificateProfile = _get(ports, PROFILE, identity)
+def get_profile(ports: Ports, caller: Actor, identity: str) -> CertificateProfile:
+    found: CertificateProfile = _get(ports, caller, PROFILE, identity)
     return found
 
 
-def page_profile(ports: Ports, query: Query) -> Page[CertificateProfile]:
-    return _page(ports, PROFILE, query)
+def page_profile(ports: Ports, caller: Actor, query: Query) -> Page[CertificateProfile]:
+    return _page(ports, caller, PROFILE, query)
 
 
 def create_renewal_policy(ports: Ports, caller: Actor, asked: CreateRenewalPolicy) -> RenewalPolicy:
@@ -467,13 +516,13 @@ def delete_renewal_policy(ports: Ports, caller: Actor, identity: str) -> None:
     _delete(ports, caller, POLICY, identity)
 
 
-def get_renewal_policy(ports: Ports, identity: str) -> RenewalPolicy:
-    found: RenewalPolicy = _get(ports, POLICY, identity)
+def get_renewal_policy(ports: Ports, caller: Actor, identity: str) -> RenewalPolicy:
+    found: RenewalPolicy = _get(ports, caller, POLICY, identity)
     return found
 
 
-def page_renewal_policy(ports: Ports, query: Query) -> Page[RenewalPolicy]:
-    return _page(ports, POLICY, query)
+def page_renewal_policy(ports: Ports, caller: Actor, query: Query) -> Page[RenewalPolicy]:
+    return _page(ports, caller, POLICY, query)
 
 
 # --- issuers and targets: settings with secrets -----------------------------------------------------------------------
@@ -484,12 +533,9 @@ def create_issuer(ports: Ports, caller: Actor, asked: CreateIssuer) -> Configure
     identity = asked.id or IssuerId(mint(ISSUER.prefix, ports.clock.now()))
     type_name, config = ports.issuers.check(identity, asked.type, dict(asked.config))
     split = _split(ports, config, ports.issuers.secret_keys(type_name))
-    return _create(
-        ports,
-        caller,
-        ISSUER,
-        _new(ports, ISSUER, ConfiguredIssuer, evolve(asked, id=identity), type=type_name, **split),
-    )
+    mine = scope.own_teams(caller, asked.team_ids)
+    wanted = evolve(asked, id=identity, team_ids=mine)
+    return _create(ports, caller, ISSUER, _new(ports, ISSUER, ConfiguredIssuer, wanted, type=type_name, **split))
 
 
 def update_issuer(ports: Ports, caller: Actor, identity: str, asked: UpdateIssuer) -> ConfiguredIssuer:
@@ -504,6 +550,7 @@ def update_issuer(ports: Ports, caller: Actor, identity: str, asked: UpdateIssue
             name=asked.name or issuer.name,
             type=type_name,
             enabled=issuer.enabled if asked.enabled is None else asked.enabled,
+            team_ids=issuer.team_ids if asked.team_ids is None else tuple(dict.fromkeys(asked.team_ids)),
             updated_at=ports.clock.now(),
             **split,
         )
@@ -516,18 +563,19 @@ def delete_issuer(ports: Ports, caller: Actor, identity: str) -> None:
     _delete(ports, caller, ISSUER, identity)
 
 
-def get_issuer(ports: Ports, identity: str) -> ConfiguredIssuer:
-    found: ConfiguredIssuer = _get(ports, ISSUER, identity)
+def get_issuer(ports: Ports, caller: Actor, identity: str) -> ConfiguredIssuer:
+    found: ConfiguredIssuer = _get(ports, caller, ISSUER, identity)
     return found
 
 
-def page_issuer(ports: Ports, query: Query) -> Page[ConfiguredIssuer]:
-    return _page(ports, ISSUER, query)
+def page_issuer(ports: Ports, caller: Actor, query: Query) -> Page[ConfiguredIssuer]:
+    return _page(ports, caller, ISSUER, query)
 
 
 def test_issuer(ports: Ports, caller: Actor, identity: str) -> tuple[bool, str]:
     """Connect to the CA and ask for its chain, if it can show one. Returns whether it answered and what went wrong."""
-    issuer = get_issuer(ports, identity)
+    issuer = get_issuer(ports, caller, identity)
+    ISSUER.must_change(caller, issuer)
     error = ""
     try:
         connected = ports.issuers.connect(issuer)
@@ -543,7 +591,8 @@ def create_target(ports: Ports, caller: Actor, asked: CreateTarget) -> Configure
     """Raises `Invalid` for an unknown type, wrong settings, or an agent that does not exist or is retired."""
     type_name, config = ports.targets.check(asked.type, dict(asked.config))
     split = _split(ports, config, ports.targets.secret_keys(type_name))
-    return _create(ports, caller, TARGET, _new(ports, TARGET, ConfiguredTarget, asked, type=type_name, **split))
+    wanted = evolve(asked, team_ids=scope.own_teams(caller, asked.team_ids))
+    return _create(ports, caller, TARGET, _new(ports, TARGET, ConfiguredTarget, wanted, type=type_name, **split))
 
 
 def update_target(ports: Ports, caller: Actor, identity: str, asked: UpdateTarget) -> ConfiguredTarget:
@@ -559,6 +608,7 @@ def update_target(ports: Ports, caller: Actor, identity: str, asked: UpdateTarge
             type=type_name,
             agent_id=asked.agent_id or target.agent_id,
             enabled=target.enabled if asked.enabled is None else asked.enabled,
+            team_ids=target.team_ids if asked.team_ids is None else tuple(dict.fromkeys(asked.team_ids)),
             updated_at=ports.clock.now(),
             **split,
         )
@@ -570,18 +620,19 @@ def delete_target(ports: Ports, caller: Actor, identity: str) -> None:
     _delete(ports, caller, TARGET, identity)
 
 
-def get_target(ports: Ports, identity: str) -> ConfiguredTarget:
-    found: ConfiguredTarget = _get(ports, TARGET, identity)
+def get_target(ports: Ports, caller: Actor, identity: str) -> ConfiguredTarget:
+    found: ConfiguredTarget = _get(ports, caller, TARGET, identity)
     return found
 
 
-def page_target(ports: Ports, query: Query) -> Page[ConfiguredTarget]:
-    return _page(ports, TARGET, query)
+def page_target(ports: Ports, caller: Actor, query: Query) -> Page[ConfiguredTarget]:
+    return _page(ports, caller, TARGET, query)
 
 
 def test_target(ports: Ports, caller: Actor, identity: str) -> tuple[bool, str]:
     """A target is reachable when its agent is: it alone can touch the files."""
-    target = get_target(ports, identity)
+    target = get_target(ports, caller, identity)
+    TARGET.must_change(caller, target)
     now = ports.clock.now()
     with ports.work() as work:
         agent = work.agents.get(target.agent_id)

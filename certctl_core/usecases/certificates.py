@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 
@@ -22,7 +22,7 @@ from certctl_core.ids import (
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CertificateEvent
-from certctl_core.models.access import Principal
+from certctl_core.models.access import Actor, Principal
 from certctl_core.models.agents import Agent
 from certctl_core.models.catalog import (
     CertificateProfile,
@@ -44,7 +44,9 @@ from certctl_core.pki import names
 from certctl_core.policy import schedule
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
-from certctl_core.usecases import audit, compliance, consent
+from certctl_core.usecases import audit, compliance, consent, scope
+
+L = TypeVar("L", ConfiguredIssuer, Owner, Team)
 
 _WAITING: Final = (CertificateStatus.PENDING, CertificateStatus.EXPIRING, CertificateStatus.EXPIRED)
 """Statuses in which a certificate that may be renewed by itself is overdue."""
@@ -112,7 +114,8 @@ class Surroundings:
 
 def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> ManagedCertificate:
     """Put a certificate under management. It is Pending until renewed, by hand or, with a policy that renews by itself
-    and a target to renew for, by the next renewal sweep."""
+    and a target to renew for, by the next renewal sweep. Raises `Invalid` for a team, an environment or a reference out
+    of the caller's reach."""
     now = ports.clock.now()
     with ports.work() as work:
         certificate = ManagedCertificate(
@@ -124,6 +127,7 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
             updated_at=now,
         )
         _must_be_sound(certificate)
+        scope.must_put_within(work, caller, certificate)
         policy = work.renewal_policies.find(certificate.renewal_policy_id)
         if policy is not None:
             certificate = schedule.first(certificate, policy, now)
@@ -149,15 +153,16 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
 def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCertificate) -> ManagedCertificate:
     """Change what is given. New names, issuers and targets take effect with the next renewal; a certificate that waits
     for somebody to renew it, and gets a target or a policy that may, is due at once. What was still to be deployed to a
-    target that it loses is not. Raises `Conflict` for an archived certificate."""
+    target that it loses is not. Raises `Conflict` for an archived certificate, and as `create`."""
     now = ports.clock.now()
     changes = {name: value for name, value in asdict(asked, recurse=False).items() if value is not None}
     with ports.work() as work:
-        before = work.certificates.lock(certificate_id)
+        before = scope.lock(work, caller, certificate_id)
         if before.status is CertificateStatus.ARCHIVED:
             raise Conflict(f"certificate {before.id} is archived", hint="Create a new one; the name is free again.")
         after = _ordered(before, evolve(before, **changes, updated_at=now), caller)
         _must_be_sound(after)
+        scope.must_put_within(work, caller, after, before)
         policy = work.renewal_policies.find(after.renewal_policy_id)
         if policy is not None and after.renewal_policy_id != before.renewal_policy_id:
             after = schedule.changed(after, policy, now)
@@ -178,7 +183,7 @@ def archive(ports: Ports, caller: Principal, certificate_id: str) -> None:
     what was about to happen does not. Archiving an archived certificate changes nothing."""
     now = ports.clock.now()
     with ports.work() as work:
-        certificate = work.certificates.lock(certificate_id)
+        certificate = scope.lock(work, caller, certificate_id)
         if certificate.status is CertificateStatus.ARCHIVED:
             return
         cancel_open_jobs(work, certificate.id, now, f"certificate {certificate.id} was archived")
@@ -187,45 +192,55 @@ def archive(ports: Ports, caller: Principal, certificate_id: str) -> None:
         audit.record(work, caller, now, "certificate_archived", "certificate", certificate.id)
 
 
-def get(ports: Ports, certificate_id: str) -> ManagedCertificate:
+def get(ports: Ports, caller: Actor, certificate_id: str) -> ManagedCertificate:
     with ports.work() as work:
-        return work.certificates.get(certificate_id)
+        return scope.get(work, caller, certificate_id)
 
 
-def page(ports: Ports, query: Query) -> Page[ManagedCertificate]:
+def page(ports: Ports, caller: Actor, query: Query) -> Page[ManagedCertificate]:
     with ports.work() as work:
-        return work.certificates.page(query)
+        return work.certificates.page(evolve(query, where=(*query.where, *scope.certificates(caller))))
 
 
-def versions(ports: Ports, certificate_id: str, limit: int, offset: int) -> Page[CertificateVersion]:
+def versions(ports: Ports, caller: Actor, certificate_id: str, limit: int, offset: int) -> Page[CertificateVersion]:
     """Newest first. An unknown certificate has none."""
     with ports.work() as work:
+        if not caller.scope.is_everything:
+            certificate = work.certificates.find(certificate_id)
+            if certificate is None or not scope.sees(caller, certificate):
+                return Page((), 0)
         return work.versions.page(CertificateId(certificate_id), limit, offset)
 
 
-def deployments(ports: Ports, certificate_id: str) -> tuple[DeployedTo, ...]:
-    """Each target of the certificate, in the order they were given."""
+def deployments(ports: Ports, caller: Actor, certificate_id: str) -> tuple[DeployedTo, ...]:
+    """Each target of the certificate that the caller may see, in the order they were given."""
     with ports.work() as work:
-        certificate = work.certificates.get(certificate_id)
+        certificate = scope.get(work, caller, certificate_id)
         targets = work.targets.many(certificate.target_ids)
         known = {deployment.target_id: deployment for deployment in work.deployments.of(certificate.id)}
-    return tuple(DeployedTo(targets[t], known.get(t)) for t in certificate.target_ids if t in targets)
+    seen = [targets[t] for t in certificate.target_ids if t in targets and scope.reaches(caller, targets[t])]
+    return tuple(DeployedTo(target, known.get(target.id)) for target in seen)
 
 
-def surroundings(ports: Ports, certificate: ManagedCertificate) -> Surroundings:
-    """Everything that is shown beside a certificate, in one transaction."""
+def surroundings(ports: Ports, caller: Actor, certificate: ManagedCertificate) -> Surroundings:
+    """Everything that is shown beside a certificate that the caller sees, in one transaction."""
     with ports.work() as work:
         targets = work.targets.many(certificate.target_ids)
+        agents = work.agents.many({target.agent_id for target in targets.values()})
         return Surroundings(
-            issuer=work.issuers.find(certificate.issuer_id),
+            issuer=_if_seen(caller, work.issuers.find(certificate.issuer_id)),
             policy=work.renewal_policies.find(certificate.renewal_policy_id),
             profile=work.profiles.find(certificate.profile_id) if certificate.profile_id else None,
-            owner=work.owners.find(certificate.owner_id),
-            team=work.teams.find(certificate.team_id),
+            owner=_if_seen(caller, work.owners.find(certificate.owner_id)),
+            team=_if_seen(caller, work.teams.find(certificate.team_id)),
             newest={version.agent_id: version for version in work.versions.latest_per_holder(certificate.id)},
             revoked={revocation.serial_number: revocation for revocation in work.revocations.of([certificate.id])},
-            agents=work.agents.many({target.agent_id for target in targets.values()}),
+            agents={identity: agent for identity, agent in agents.items() if scope.reaches(caller, agent)},
         )
+
+
+def _if_seen(caller: Actor, fact: L | None) -> L | None:
+    return fact if fact is not None and scope.reaches(caller, fact) else None
 
 
 def cancel_open_jobs(work: Work, certificate_id: CertificateId, now: datetime, reason: str) -> None:

@@ -27,7 +27,7 @@ from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType, Verificat
 from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
-from certctl_core.usecases import access, audit, catalog, jobs, notices, notifications
+from certctl_core.usecases import access, audit, catalog, jobs, notices, notifications, scope
 
 RUNNING_LEASE: Final = timedelta(minutes=10)
 """How long an agent that acknowledged a deployment may take before it is given back."""
@@ -61,7 +61,7 @@ def deploy(ports: Ports, caller: Principal, certificate_id: str, target_id: Targ
     """Deploy the newest versions again, to one target or to all. Raises `Conflict` when nothing has been issued."""
     now = ports.clock.now()
     with ports.work() as work:
-        certificate = work.certificates.lock(certificate_id)
+        certificate = scope.lock(work, caller, certificate_id)
         if target_id is not None and target_id not in certificate.target_ids:
             raise Invalid.field("target_id", f"{target_id} is not a target of {certificate.id}")
         if certificate.status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED):
@@ -357,6 +357,7 @@ def _remember(open_work: Work, job: Job, **facts: Any) -> None:
 
 def verify(ports: Ports, caller: Principal, job_id: str, asked: Verification) -> Job:
     """Record what a probe of the target saw. Raises `Forbidden` for another agent's job."""
+    access.must_be_able_to_act(caller)
     if asked.verified and asked.actual_fingerprint.lower() != asked.expected_fingerprint.lower():
         raise Invalid.field("verified", "cannot be true while the fingerprints differ")
     if not asked.actual_fingerprint and not asked.error:
@@ -364,8 +365,7 @@ def verify(ports: Ports, caller: Principal, job_id: str, asked: Verification) ->
     now = ports.clock.now()
     with ports.work() as open_work:
         held = jobs.lock(open_work, job_id)
-        if held.job.agent_id is not None:
-            access.must_act_for(caller, held.job.agent_id)
+        access.must_act_for(caller, held.job.agent_id or "")
         if held.job.target_id != asked.target_id:
             raise Invalid.field("target_id", f"job {job_id} deploys to {held.job.target_id}")
         job = open_work.jobs.save(

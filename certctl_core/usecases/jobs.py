@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import Conflict, Refused
+from certctl_core.errors import Conflict, NotFound, Refused
 from certctl_core.ids import CertificateId
 from certctl_core.lifecycle import certificate as certificate_life
 from certctl_core.lifecycle import job as life
@@ -24,7 +24,7 @@ from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import retry as retry_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Page, Query, Where, Work
-from certctl_core.usecases import audit, consent, notices, notifications
+from certctl_core.usecases import audit, consent, notices, notifications, scope
 
 BATCH: Final = 200
 HOPELESS: Final = 10
@@ -34,14 +34,18 @@ DEPLOYMENT_RETRY: Final = timedelta(seconds=30)
 """First pause before a deployment tries again; reload problems are usually mended within minutes."""
 
 
-def get(ports: Ports, job_id: str) -> Job:
+def get(ports: Ports, caller: Actor, job_id: str) -> Job:
+    """A job is seen by who sees its certificate. Raises `NotFound`."""
     with ports.work() as work:
-        return work.jobs.get(job_id)
+        job = work.jobs.get(job_id)
+        if not caller.scope.is_everything and not scope.sees(caller, work.certificates.get(job.certificate_id)):
+            raise NotFound.of("job", job_id)
+        return job
 
 
-def page(ports: Ports, query: Query) -> Page[Job]:
+def page(ports: Ports, caller: Actor, query: Query) -> Page[Job]:
     with ports.work() as work:
-        return work.jobs.page(query)
+        return work.jobs.page(evolve(query, where=(*query.where, *scope.certificates(caller))))
 
 
 @frozen
@@ -58,11 +62,19 @@ def lock(work: Work, job_id: str) -> Locked:
     return Locked(work.certificates.lock(certificate_id), work.jobs.lock(job_id))
 
 
+def lock_seen(work: Work, caller: Actor, job_id: str) -> Locked:
+    """As `lock`, on behalf of a caller who has to see the job."""
+    held = lock(work, job_id)
+    if not scope.sees(caller, held.certificate):
+        raise NotFound.of("job", job_id)
+    return held
+
+
 def cancel(ports: Ports, caller: Principal, job_id: str) -> Job:
     """An issuing job that is cancelled leaves its certificate Failed if nothing else is renewing it."""
     now = ports.clock.now()
     with ports.work() as work:
-        held = lock(work, job_id)
+        held = lock_seen(work, caller, job_id)
         job = end(work, held, now, f"cancelled by {caller.name}")
         audit_change(work, "job_cancelled", held.job, job, now, caller)
     return job
@@ -84,7 +96,7 @@ def retry(ports: Ports, caller: Principal, job_id: str) -> Job:
     """
     now = ports.clock.now()
     with ports.work() as work:
-        held = lock(work, job_id)
+        held = lock_seen(work, caller, job_id)
         job = life.retry(held.job, now)
         _must_be_the_last(work, job)
         if job.type in ISSUING:

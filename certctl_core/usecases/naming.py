@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from certctl_core.models.access import ActorType
+from certctl_core.models.access import Actor, ActorType
 from certctl_core.models.jobs import Job
 from certctl_core.models.records import AuditEvent
 from certctl_core.ports import Ports
+from certctl_core.usecases import scope
 
 
 @frozen
@@ -28,26 +29,35 @@ class Names:
         return self.agents.get(identity or "", identity or "")
 
 
-def of_jobs(ports: Ports, jobs: Iterable[Job]) -> Names:
-    """The names of everything these jobs speak of, in one statement for each kind."""
+def of_jobs(ports: Ports, caller: Actor, jobs: Iterable[Job]) -> Names:
+    """The names of everything these jobs, which the caller sees, speak of, in one statement for each kind."""
     jobs = tuple(jobs)
     return _look_up(
         ports,
+        caller,
         {job.certificate_id for job in jobs},
         {job.target_id for job in jobs if job.target_id},
         {job.agent_id for job in jobs if job.agent_id},
     )
 
 
-def of_actors(ports: Ports, events: Iterable[AuditEvent]) -> Names:
+def of_actors(ports: Ports, caller: Actor, events: Iterable[AuditEvent]) -> Names:
     """The names of the agents among those who did something; people and the system are their own names."""
-    return _look_up(ports, (), (), {event.actor for event in events if event.actor_type is ActorType.AGENT})
+    agents = {event.actor for event in events if event.actor_type is ActorType.AGENT}
+    return _look_up(ports, caller, (), (), agents)
 
 
-def _look_up(ports: Ports, certificates: Iterable[str], targets: Iterable[str], agents: Iterable[str]) -> Names:
+def _look_up(
+    ports: Ports, caller: Actor, certificates: Iterable[str], targets: Iterable[str], agents: Iterable[str]
+) -> Names:
+    """What is out of the caller's reach keeps its id for a name."""
     with ports.work() as work:
         return Names(
-            {key: found.name for key, found in work.certificates.many(certificates).items()},
-            {key: found.name for key, found in work.targets.many(targets).items()},
-            {key: found.name for key, found in work.agents.many(agents).items()},
+            {
+                key: found.name
+                for key, found in work.certificates.many(certificates).items()
+                if scope.sees(caller, found)
+            },
+            {key: found.name for key, found in work.targets.many(targets).items() if scope.reaches(caller, found)},
+            {key: found.name for key, found in work.agents.many(agents).items() if scope.reaches(caller, found)},
         )

@@ -16,7 +16,7 @@ from certctl_core.models.policies import PolicyRule, PolicyType, ReviewKind, Sev
 from certctl_core.policy import rules as rule_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query
-from certctl_core.usecases import audit, compliance
+from certctl_core.usecases import audit, compliance, scope
 from certctl_core.usecases.soundness import must_be_sound
 
 _JUDGED_BY: Final = ("type", "config", "enabled", "severity", "team_ids", "environments", "agent_group_ids")
@@ -79,8 +79,7 @@ def create(ports: Ports, caller: Actor, asked: CreateRule) -> PolicyRule:
 def update(ports: Ports, caller: Actor, rule_id: str, asked: UpdateRule) -> PolicyRule:
     """Raises as `create`, and `StaleWrite` when somebody else changes the rule at the same time."""
     now = ports.clock.now()
-    with ports.work() as work:
-        before = work.policy_rules.get(rule_id)
+    before = get(ports, caller, rule_id)
     given = {name: value for name, value in asdict(asked, recurse=False).items() if value is not None}
     after = evolve(before, **given, updated_at=now)
     must_be_sound("policy rule", after.id, after.name, _problems(after))
@@ -101,21 +100,22 @@ def delete(ports: Ports, caller: Actor, rule_id: str) -> None:
     now = ports.clock.now()
     with ports.work() as work:
         work.policy_rules.hold()
-        rule = work.policy_rules.get(rule_id)
+        rule = scope.must_see_rule(caller, work.policy_rules.get(rule_id))
         _must_be_within_reach(caller, rule)
         work.policy_rules.remove(rule.id)
         compliance.rules_changed(work, [rule.id], now, ReviewKind.OPEN)
         audit.record(work, caller, now, "policy_rule_deleted", "policy_rule", rule.id, name=rule.name)
 
 
-def get(ports: Ports, rule_id: str) -> PolicyRule:
+def get(ports: Ports, caller: Actor, rule_id: str) -> PolicyRule:
+    """Rules that are about something within the caller's reach are seen. Raises `NotFound`."""
     with ports.work() as work:
-        return work.policy_rules.get(rule_id)
+        return scope.must_see_rule(caller, work.policy_rules.get(rule_id))
 
 
-def page(ports: Ports, query: Query) -> Page[PolicyRule]:
+def page(ports: Ports, caller: Actor, query: Query) -> Page[PolicyRule]:
     with ports.work() as work:
-        return work.policy_rules.page(query)
+        return work.policy_rules.page(evolve(query, where=(*query.where, *scope.rules(caller))))
 
 
 def _problems(rule: PolicyRule) -> Iterable[FieldProblem]:

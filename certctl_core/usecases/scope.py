@@ -1,18 +1,37 @@
-"""What a caller may see: keys can be limited to teams and environments.
+"""What a caller may see and change: keys can be limited to teams and environments.
 
 What is out of reach does not exist for the caller: it is not found rather than forbidden, so that asking tells nothing.
-Every use case that shows, lists or refers to a certificate on somebody's behalf passes through here.
+Every use case that shows, lists, changes or refers to something on somebody's behalf passes through here. There are two
+sorts of things:
+
+Certificates belong to a team and an environment, and so does what belongs to a certificate: versions, jobs, violations.
+Within reach they are seen and changed alike.
+
+Issuers, targets, agents, owners and teams may be limited to teams. What is limited to none is everybody's: each caller
+sees and uses it, and only keys without limits change it. What is limited is changed by whoever reaches all of its teams
+in every environment, since nobody else may feel the change.
 """
 
-from certctl_core.errors import Forbidden, NotFound
-from certctl_core.ids import CertificateId
+from collections.abc import Iterable
+
+from certctl_core.errors import FieldProblem, Forbidden, Invalid, NotFound
+from certctl_core.ids import CertificateId, TeamId
 from certctl_core.models.access import Actor
+from certctl_core.models.agents import Agent
+from certctl_core.models.catalog import ConfiguredIssuer, ConfiguredTarget, Owner, Team
 from certctl_core.models.certificates import ManagedCertificate
+from certctl_core.models.policies import PolicyRule
 from certctl_core.ports.store import Is, Where, Work
+
+Limited = Team | Owner | ConfiguredIssuer | ConfiguredTarget | Agent
+"""What may be limited to teams."""
+
+
+# --- certificates, and what belongs to one ----------------------------------------------------------------------------
 
 
 def certificates(caller: Actor) -> tuple[Where, ...]:
-    """Conditions that leave of a list of certificates what the caller may see."""
+    """Conditions that leave of a list of certificates, or of what belongs to them, what the caller may see."""
     teams, environments = caller.scope.team_ids, caller.scope.environments
     return (
         *((Where("team_id", tuple(sorted(teams)), Is.ONE_OF),) if teams else ()),
@@ -49,6 +68,112 @@ def must_see_all(work: Work, caller: Actor, certificate_ids: tuple[CertificateId
             raise NotFound.of("certificate", identity)
 
 
+def must_put_within(
+    work: Work, caller: Actor, certificate: ManagedCertificate, before: ManagedCertificate | None = None
+) -> None:
+    """A certificate that the caller makes or changes stays within its reach, and refers to nothing beyond that it did
+    not refer to already. Raises `Invalid` naming each field; what is out of reach is said not to exist."""
+    limits = caller.scope
+    if limits.is_everything:
+        return
+    problems: list[FieldProblem] = []
+    if limits.team_ids and certificate.team_id not in limits.team_ids:
+        problems.append(FieldProblem("team_id", f"must be within reach of your key: {_listed(limits.team_ids)}"))
+    if limits.environments and certificate.environment not in limits.environments:
+        problems.append(
+            FieldProblem("environment", f"must be within reach of your key: {_listed(limits.environments)}")
+        )
+    problems += _beyond(work, caller, certificate, before)
+    if problems:
+        said = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+        raise Invalid(f"the certificate is not valid: {said}", fields=problems)
+
+
+def _beyond(
+    work: Work, caller: Actor, certificate: ManagedCertificate, before: ManagedCertificate | None
+) -> Iterable[FieldProblem]:
+    """References that are new and lead nowhere the caller may go: at most three statements."""
+    if before is None or certificate.issuer_id != before.issuer_id:
+        issuer = work.issuers.find(certificate.issuer_id)
+        if issuer is None or not reaches(caller, issuer):
+            yield _dangling("issuer_id", certificate.issuer_id)
+    if before is None or certificate.owner_id != before.owner_id:
+        owner = work.owners.find(certificate.owner_id)
+        if owner is None or not reaches(caller, owner):
+            yield _dangling("owner_id", certificate.owner_id)
+    new = set(certificate.target_ids) - set(before.target_ids if before else ())
+    targets = work.targets.many(sorted(new))
+    for index, identity in enumerate(certificate.target_ids):
+        if identity in new and (identity not in targets or not reaches(caller, targets[identity])):
+            yield _dangling(f"target_ids[{index}]", identity)
+
+
+def _dangling(field: str, identity: str) -> FieldProblem:
+    return FieldProblem(field, f"refers to {identity!r}, which does not exist")
+
+
+# --- what may be limited to teams -------------------------------------------------------------------------------------
+
+
+def limited(caller: Actor, field: str = "team_ids") -> tuple[Where, ...]:
+    """Conditions that leave of a list of what may be limited to teams what the caller may see. `field` holds the
+    limit."""
+    teams = caller.scope.team_ids
+    return (Where(field, tuple(sorted(teams)), Is.OPEN_TO),) if teams else ()
+
+
+def teams_of(fact: Limited) -> tuple[TeamId, ...]:
+    """The teams it is limited to; none: it is everybody's."""
+    if isinstance(fact, Team):
+        return (fact.id,)
+    if isinstance(fact, Owner):
+        return () if fact.team_id is None else (fact.team_id,)
+    return fact.team_ids
+
+
+def reaches(caller: Actor, fact: Limited) -> bool:
+    """Whether the caller may see it and refer to it."""
+    return caller.scope.is_open_to(teams_of(fact))
+
+
+def must_change(caller: Actor, noun: str, fact: Limited) -> None:
+    """Raises `NotFound` for what the caller does not see, and `Forbidden` for what it sees and others would miss."""
+    if not reaches(caller, fact):
+        raise NotFound.of(noun, fact.id)
+    if not caller.scope.owns(teams_of(fact)):
+        raise Forbidden(
+            f"{noun} {fact.id} is not your teams' alone",
+            hint="What others use too, or in other environments, is changed with a key that reaches all of it.",
+        )
+
+
+def own_teams(caller: Actor, asked: Iterable[TeamId] | None, field: str = "team_ids") -> tuple[TeamId, ...]:
+    """The teams that something new, or changed, is to be limited to. Nothing asked: those of the caller's key. Raises
+    `Invalid` for what is beyond the caller's reach, `Forbidden` for a key that is limited to environments."""
+    must_not_be_limited_to_environments(caller)
+    teams = tuple(sorted(caller.scope.team_ids)) if asked is None else tuple(dict.fromkeys(asked))
+    if not caller.scope.owns(teams):
+        raise Invalid.field(field, f"must be within reach of your key: {_listed(caller.scope.team_ids)}")
+    return teams
+
+
+def must_exist(work: Work, team_ids: tuple[TeamId, ...], field: str = "team_ids") -> None:
+    """Raises `Invalid` naming the first team that does not exist."""
+    found = work.teams.many(team_ids)
+    for identity in team_ids:
+        if identity not in found:
+            raise Invalid.field(field, f"refers to {identity!r}, which does not exist")
+
+
+def must_not_be_limited_to_environments(caller: Actor) -> None:
+    """For what is in no environment. Raises `Forbidden`."""
+    if caller.scope.environments:
+        raise Forbidden(
+            "a key that is limited to environments cannot do this",
+            hint="What this is about is used in every environment. Use a key that is limited to teams at most.",
+        )
+
+
 def must_reach_everything(caller: Actor) -> None:
     """For what belongs to no team. Raises `Forbidden` for a caller whose key is limited."""
     if not caller.scope.is_everything:
@@ -56,3 +181,24 @@ def must_reach_everything(caller: Actor) -> None:
             "a key that is limited to teams or environments cannot do this",
             hint="What this is about belongs to no team. Use a key without such limits.",
         )
+
+
+# --- policy rules, which may be limited to both -----------------------------------------------------------------------
+
+
+def rules(caller: Actor) -> tuple[Where, ...]:
+    """Conditions that leave of a list of policy rules those that are about something within the caller's reach."""
+    environments = tuple(sorted(caller.scope.environments))
+    return (*limited(caller), *((Where("environments", environments, Is.OPEN_TO),) if environments else ()))
+
+
+def must_see_rule(caller: Actor, rule: PolicyRule) -> PolicyRule:
+    """The rule itself. Raises `NotFound` when it is about nothing within the caller's reach."""
+    mine, about = caller.scope.environments, rule.environments
+    if not caller.scope.is_open_to(rule.team_ids) or (mine and about and mine.isdisjoint(about)):
+        raise NotFound.of("policy rule", rule.id)
+    return rule
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words)) or "nothing"

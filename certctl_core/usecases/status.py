@@ -3,23 +3,26 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from certctl_core.models.access import Actor
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopState
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Query, Where, Work
-from certctl_core.usecases import watchdog
+from certctl_core.usecases import scope, watchdog
 
 EXPIRING_WITHIN = timedelta(days=30)
 _IN_USE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStatus.RENEWAL_IN_PROGRESS)
 
+_KEPT_BACK = "shown to keys without limits only"
+
 
 @frozen(kw_only=True)
 class Summary:
-    """The state of the fleet at `at`. Counts of agents are by status and leave out retired ones. `overdue` is how many
-    certificates should have been renewed by then and have not been."""
+    """The state of the fleet at `at`, as far as the caller sees it. Counts of agents are by status and leave out
+    retired ones. `overdue` is how many certificates should have been renewed by then and have not been."""
 
     at: datetime
     certificates: Mapping[CertificateStatus, int]
@@ -33,21 +36,23 @@ class Summary:
         return sum(count for status, count in self.certificates.items() if status is not CertificateStatus.ARCHIVED)
 
 
-def summary(ports: Ports) -> Summary:
+def summary(ports: Ports, caller: Actor) -> Summary:
     now = ports.clock.now()
+    seen = scope.certificates(caller)
     with ports.work() as work:
         return Summary(
             at=now,
-            certificates=work.certificates.count_by_status(),
-            expiring_soon=_expiring(work, now),
-            overdue=watchdog.count(work, now),
-            jobs=work.jobs.count_by_status(),
-            agents=work.agents.count_by_status(),
+            certificates=work.certificates.count_by_status(seen),
+            expiring_soon=_expiring(work, seen, now),
+            overdue=watchdog.count(work, now, seen),
+            jobs=work.jobs.count_by_status(seen),
+            agents=work.agents.count_by_status(scope.limited(caller)),
         )
 
 
-def _expiring(work: Work, now: datetime) -> int:
+def _expiring(work: Work, seen: tuple[Where, ...], now: datetime) -> int:
     soon = (
+        *seen,
         Where("expires_at", now, Is.AFTER),
         Where("expires_at", now + EXPIRING_WITHIN, Is.BEFORE),
         Where("status", _IN_USE, Is.ONE_OF),
@@ -55,16 +60,21 @@ def _expiring(work: Work, now: datetime) -> int:
     return work.certificates.page(Query(soon, sort="expires_at", limit=1)).total
 
 
-def expiration_timeline(ports: Ports, days: int) -> Sequence[tuple[datetime, int]]:
-    """How many certificates in use expire on each of the next `days` days, today first."""
+def expiration_timeline(ports: Ports, caller: Actor, days: int) -> Sequence[tuple[datetime, int]]:
+    """How many certificates in use, of those the caller sees, expire on each of the next `days` days, today first."""
     today = ports.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     with ports.work() as work:
-        return work.certificates.expiring_by_day(today, days)
+        return work.certificates.expiring_by_day(today, days, scope.certificates(caller))
 
 
-def loops(ports: Ports) -> Sequence[LoopState]:
+def loops(ports: Ports, caller: Actor) -> Sequence[LoopState]:
+    """Loops are everybody's; what went wrong in one may speak of anybody's certificates, so that callers whose keys are
+    limited learn only that something did."""
     with ports.work() as work:
-        return work.loops.all()
+        found = work.loops.all()
+    if caller.scope.is_everything:
+        return found
+    return tuple(evolve(loop, last_error=_KEPT_BACK if loop.last_error else "") for loop in found)
 
 
 def database_answers(ports: Ports) -> None:

@@ -89,7 +89,7 @@ def page(ports: Ports, caller: Actor, query: Query) -> Page[PolicyViolation]:
 def page_of_rule(ports: Ports, caller: Actor, rule_id: str, query: Query) -> Page[PolicyViolation]:
     """Those of one rule. Raises `NotFound` when there is no such rule."""
     with ports.work() as work:
-        rule = work.policy_rules.get(rule_id)
+        rule = scope.must_see_rule(caller, work.policy_rules.get(rule_id))
         return work.violations.page(_within(caller, query, Where("rule_id", rule.id)))
 
 

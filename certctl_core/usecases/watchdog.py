@@ -6,7 +6,7 @@ away. The schedule, jobs, leases, back-off and the workers' queue may each go wr
 certificate whose time is past and that is still the old one is reported, and counted for whoever looks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -50,9 +50,9 @@ def page(ports: Ports, caller: Actor, limit: int, offset: int) -> Page[ManagedCe
         return work.certificates.page(Query(where, sort="overdue_at", limit=limit, offset=offset))
 
 
-def count(work: Work, now: datetime) -> int:
-    """How many certificates are overdue at `now`, in the open transaction."""
-    return work.certificates.page(Query(overdue(now), sort="overdue_at", limit=1)).total
+def count(work: Work, now: datetime, seen: Sequence[Where]) -> int:
+    """How many certificates, of those for which `seen` holds, are overdue at `now`, in the open transaction."""
+    return work.certificates.page(Query((*overdue(now), *seen), sort="overdue_at", limit=1)).total
 
 
 def overdue(now: datetime) -> tuple[Where, ...]:

@@ -9,7 +9,7 @@ import attrs
 from attrs import frozen
 from cryptography import x509
 
-from certctl_core.ids import AgentId, CertificateId, JobId
+from certctl_core.ids import AgentId, CertificateId, JobId, TeamId
 from certctl_core.models import agents as facts
 from certctl_core.models.agents import AgentStatus
 from certctl_core.models.jobs import ISSUING, JobStatus, JobType
@@ -17,7 +17,7 @@ from certctl_core.pki import csr, reading
 from certctl_core.usecases import agents as usecases
 from certctl_core.usecases.deployment import WorkItem as OfferedWork
 from certctl_core.usecases.issuance import SubmitCsr as CsrWish
-from certctl_web.media.bounds import PLAIN, Length, Name, Prose, Range, Reference, Report, Word
+from certctl_web.media.bounds import PLAIN, Identity, Length, Name, Prose, Range, Reference, Report, Word
 from certctl_web.media.paging import Paging
 from certctl_web.media.reading import Accepts, fields_of
 
@@ -26,7 +26,8 @@ AgentName = Annotated[str, Length(1, 128), PLAIN]
 
 @frozen(kw_only=True)
 class Agent:
-    """`clock_offset_seconds` is the agent's clock minus the server's, as of its last heartbeat."""
+    """`clock_offset_seconds` is the agent's clock minus the server's, as of its last heartbeat. `team_ids` are the
+    teams whose hosts it serves; none: everybody's."""
 
     id: str
     name: str
@@ -38,6 +39,7 @@ class Agent:
     architecture: str
     ip_address: str
     version: str
+    team_ids: tuple[str, ...]
     clock_offset_seconds: float | None = None
     retired_at: datetime | None = None
     retired_reason: str | None = None
@@ -55,6 +57,7 @@ class Agent:
             architecture=fact.architecture,
             ip_address=fact.ip_address,
             version=fact.version,
+            team_ids=fact.team_ids,
             clock_offset_seconds=None if fact.clock_offset is None else fact.clock_offset.total_seconds(),
             retired_at=fact.retired_at,
             retired_reason=fact.retired_reason or None,
@@ -86,12 +89,26 @@ class RegisterAgent(Accepts):
     architecture: Word = ""
     ip_address: Word = ""
     version: Word = ""
+    team_ids: tuple[Identity, ...] | None = None
 
     def wish(self) -> usecases.RegisterAgent:
-        return usecases.RegisterAgent(**attrs.asdict(self))
+        return usecases.RegisterAgent(**attrs.asdict(self, recurse=False))
 
 
 RegisterAgent.ignored = fields_of(Agent) - fields_of(RegisterAgent)
+
+
+@frozen(kw_only=True)
+class UpdateAgent(Accepts):
+    """Whose hosts the agent serves; an empty list: everybody's. What an agent says of itself is not for others to
+    change."""
+
+    team_ids: tuple[Identity, ...] | None = None
+
+    ignored: ClassVar = fields_of(Agent, but=("team_ids",))
+
+    def wish(self) -> usecases.UpdateAgent:
+        return usecases.UpdateAgent(**attrs.asdict(self, recurse=False))
 
 
 @frozen(kw_only=True)
@@ -111,10 +128,16 @@ class Heartbeat:
 
 @frozen(kw_only=True)
 class IssueJoinToken:
-    """A token for one agent. With `agent_name` the agent gets that name."""
+    """A token for one agent. With `agent_name` the agent gets that name; `team_ids` are the teams whose hosts it will
+    serve, those of the caller's key when they are not given."""
 
     agent_name: Annotated[str, Length(0, 128), PLAIN] = ""
+    team_ids: tuple[Identity, ...] | None = None
     ttl_seconds: Annotated[int, Range(1, int(usecases.MAX_TOKEN_LIFE.total_seconds()))] = 3600
+
+    @property
+    def teams(self) -> tuple[TeamId, ...] | None:
+        return None if self.team_ids is None else tuple(map(TeamId, self.team_ids))
 
     @property
     def ttl(self) -> timedelta:

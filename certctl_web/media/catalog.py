@@ -300,13 +300,15 @@ def _days(days: int | None) -> timedelta | None:
 
 @frozen(kw_only=True)
 class Issuer:
-    """A configured CA. Secrets in `config` are shown as `********`."""
+    """A configured CA. Secrets in `config` are shown as `********`. `team_ids` are the teams it is limited to; none:
+    everybody may use it."""
 
     id: str
     name: str
     type: str
     config: Mapping[str, Any]
     enabled: bool
+    team_ids: tuple[str, ...]
     last_tested_at: datetime | None = None
     test_status: TestStatus
     source: ConfigSource
@@ -320,11 +322,14 @@ class Issuer:
 
 @frozen(kw_only=True)
 class CreateIssuer(Accepts):
+    """Without `team_ids` it is limited to the teams of the caller's key, if that is limited."""
+
     id: Identity | None = None
     name: Name
     type: Name
     config: Mapping[str, Any] = Factory(dict)
     enabled: bool = True
+    team_ids: tuple[Identity, ...] | None = None
 
     blank: ClassVar = frozenset({"id"})
 
@@ -334,14 +339,15 @@ class CreateIssuer(Accepts):
 
 @frozen(kw_only=True)
 class UpdateIssuer(Accepts):
-    """Settings are merged; a secret given as `********` stays as it is."""
+    """Settings are merged; a secret given as `********` stays as it is. An empty `team_ids` takes the limit away."""
 
     name: Name | None = None
     type: Name | None = None
     config: Mapping[str, Any] | None = None
     enabled: bool | None = None
+    team_ids: tuple[Identity, ...] | None = None
 
-    ignored: ClassVar = fields_of(Issuer, but=("name", "type", "config", "enabled"))
+    ignored: ClassVar = fields_of(Issuer, but=("name", "type", "config", "enabled", "team_ids"))
 
     def wish(self) -> usecases.UpdateIssuer:
         return usecases.UpdateIssuer(**_given(self))
@@ -349,7 +355,8 @@ class UpdateIssuer(Accepts):
 
 @frozen(kw_only=True)
 class DeploymentTarget:
-    """A place where certificates go. Secrets in `config` are shown as `********`."""
+    """A place where certificates go. Secrets in `config` are shown as `********`. `team_ids` are the teams it is
+    limited to; none: everybody may use it."""
 
     id: str
     name: str
@@ -357,6 +364,7 @@ class DeploymentTarget:
     agent_id: str
     config: Mapping[str, Any]
     enabled: bool
+    team_ids: tuple[str, ...]
     last_tested_at: datetime | None = None
     test_status: TestStatus
     source: ConfigSource
@@ -372,12 +380,15 @@ class DeploymentTarget:
 
 @frozen(kw_only=True)
 class CreateTarget(Accepts):
+    """Without `team_ids` it is limited to the teams of the caller's key, if that is limited."""
+
     id: Identity | None = None
     name: Name
     type: Name
     agent_id: Name
     config: Mapping[str, Any] = Factory(dict)
     enabled: bool = True
+    team_ids: tuple[Identity, ...] | None = None
 
     blank: ClassVar = frozenset({"id"})
 
@@ -387,15 +398,16 @@ class CreateTarget(Accepts):
 
 @frozen(kw_only=True)
 class UpdateTarget(Accepts):
-    """Settings are merged; a secret given as `********` stays as it is."""
+    """Settings are merged; a secret given as `********` stays as it is. An empty `team_ids` takes the limit away."""
 
     name: Name | None = None
     type: Name | None = None
     agent_id: Name | None = None
     config: Mapping[str, Any] | None = None
     enabled: bool | None = None
+    team_ids: tuple[Identity, ...] | None = None
 
-    ignored: ClassVar = fields_of(DeploymentTarget, but=("name", "type", "agent_id", "config", "enabled"))
+    ignored: ClassVar = fields_of(DeploymentTarget, but=("name", "type", "agent_id", "config", "enabled", "team_ids"))
 
     def wish(self) -> usecases.UpdateTarget:
         return usecases.UpdateTarget(**_given(self))

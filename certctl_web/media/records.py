@@ -6,6 +6,7 @@ from typing import Self
 import attrs
 from attrs import frozen
 
+from certctl_core.ids import TeamId
 from certctl_core.models import access as access_facts
 from certctl_core.models import records as facts
 from certctl_core.models.access import Role
@@ -13,9 +14,10 @@ from certctl_core.models.agents import AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopOutcome
-from certctl_core.usecases.access import NewKey
+from certctl_core.usecases.access import NewKey, UpdateKey
 from certctl_core.usecases.status import Summary
-from certctl_web.media.bounds import Name
+from certctl_web.media.bounds import Identity, Name, Word
+from certctl_web.media.reading import Accepts, fields_of
 
 
 @frozen(kw_only=True)
@@ -123,11 +125,35 @@ class ExpirationBucket:
 
 @frozen(kw_only=True)
 class CreateApiKey:
-    """A key for a person or a program. Agents get theirs by joining."""
+    """A key for a person or a program. Agents get theirs by joining.
+
+    `team_ids` and `environments` limit what it reaches; an empty list does not limit, and one that is not given limits
+    as the caller's own key is limited.
+    """
 
     name: Name
     role: Role = Role.OPERATOR
     expires_at: datetime | None = None
+    team_ids: tuple[Identity, ...] | None = None
+    environments: tuple[Word, ...] | None = None
+
+    @property
+    def teams(self) -> tuple[TeamId, ...] | None:
+        return None if self.team_ids is None else tuple(map(TeamId, self.team_ids))
+
+
+@frozen(kw_only=True)
+class UpdateApiKey(Accepts):
+    """What is not given stays. An `expires_at` of 0001-01-01T00:00:00Z takes the expiry away, an empty list the
+    limit."""
+
+    name: Name | None = None
+    expires_at: datetime | None = None
+    team_ids: tuple[Identity, ...] | None = None
+    environments: tuple[Word, ...] | None = None
+
+    def wish(self) -> UpdateKey:
+        return UpdateKey(**attrs.asdict(self, recurse=False))
 
 
 @frozen(kw_only=True)
@@ -138,6 +164,8 @@ class ApiKey:
     name: str
     role: Role
     agent_id: str | None = None
+    team_ids: tuple[str, ...]
+    environments: tuple[str, ...]
     created_by: str
     created_at: datetime
     expires_at: datetime | None = None
@@ -147,6 +175,9 @@ class ApiKey:
     @classmethod
     def of(cls, fact: access_facts.ApiKey) -> Self:
         return cls(**{a.name: getattr(fact, a.name) for a in attrs.fields(ApiKey)})
+
+
+UpdateApiKey.ignored = fields_of(ApiKey) - fields_of(UpdateApiKey)
 
 
 @frozen(kw_only=True)
@@ -168,11 +199,15 @@ class AuthInfo:
 
 @frozen(kw_only=True)
 class AuthCheck:
+    """Who the caller is, and what its key is limited to; empty lists do not limit."""
+
     status: str
     user: str
     admin: bool
     role: Role
     agent_id: str | None = None
+    team_ids: tuple[str, ...]
+    environments: tuple[str, ...]
 
 
 @frozen(kw_only=True)

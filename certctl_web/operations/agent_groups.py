@@ -36,11 +36,11 @@ GROUPS: Final[Kind[Any]] = Kind(
 
 def members(call: Call[Members], _: None) -> PagedResponse[Agent]:
     asked = call.query
-    return asked.answer(agent_groups.members(call.ports, call.path["id"], asked.per_page, asked.offset))
+    return asked.answer(agent_groups.members(call.ports, call.caller, call.path["id"], asked.per_page, asked.offset))
 
 
 def memberships(call: Call[None], _: None) -> Memberships:
-    found = agent_groups.memberships(call.ports, call.path["id"])
+    found = agent_groups.memberships(call.ports, call.caller, call.path["id"])
     return Memberships(data=tuple(AgentGroupMembership.of(one) for one in found), total=len(found))
 
 

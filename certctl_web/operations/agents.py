@@ -10,6 +10,7 @@ from certctl_core.errors import (
     InUse,
     NotAuthenticated,
     Refused,
+    StaleWrite,
     UpstreamRejected,
 )
 from certctl_core.ids import AgentId
@@ -33,6 +34,7 @@ from certctl_web.media.agents import (
     ReportStatus,
     Retire,
     SubmitCsr,
+    UpdateAgent,
     WorkResponse,
 )
 from certctl_web.media.certificates import pem_chain
@@ -48,13 +50,15 @@ _ONE: Final = f"{_PATH}/{{id}}"
 def page(call: Call[AgentList], _: None) -> PagedResponse[Agent]:
     status = call.query.status
     wanted = [Where("retired_at", None)] + ([Where("status", status)] if status else [])
-    found = agents.page(call.ports, call.query.ask(*wanted, sort="registered_at"))
+    found = agents.page(call.ports, call.caller, call.query.ask(*wanted, sort="registered_at"))
     return paged(call.query, found, Agent.of)
 
 
 def page_retired(call: Call[Paging], _: None) -> PagedResponse[Agent]:
     retired = Where("retired_at", ZERO_TIME, Is.AFTER)
-    return paged(call.query, agents.page(call.ports, call.query.ask(retired, sort="registered_at")), Agent.of)
+    return paged(
+        call.query, agents.page(call.ports, call.caller, call.query.ask(retired, sort="registered_at")), Agent.of
+    )
 
 
 def register(call: Call[None], asked: RegisterAgent) -> RegisteredAgent:
@@ -62,7 +66,11 @@ def register(call: Call[None], asked: RegisterAgent) -> RegisteredAgent:
 
 
 def get(call: Call[None], _: None) -> Agent:
-    return Agent.of(agents.get(call.ports, call.path["id"]))
+    return Agent.of(agents.get(call.ports, call.caller, call.path["id"]))
+
+
+def update(call: Call[None], asked: UpdateAgent) -> Agent:
+    return Agent.of(agents.update(call.ports, call.caller, call.path["id"], asked.wish()))
 
 
 def retire(call: Call[Retire], _: None) -> AgentRetirement | Answer[Any]:
@@ -75,7 +83,7 @@ def retire(call: Call[Retire], _: None) -> AgentRetirement | Answer[Any]:
 
 
 def issue_join_token(call: Call[None], asked: IssueJoinToken) -> IssuedJoinToken:
-    issued = agents.issue_join_token(call.ports, call.caller, asked.agent_name, asked.ttl)
+    issued = agents.issue_join_token(call.ports, call.caller, asked.agent_name, asked.ttl, asked.teams)
     return IssuedJoinToken.of(issued, call.options.server_ca())
 
 
@@ -186,6 +194,18 @@ ROWS: Final[tuple[Row, ...]] = (
         who=PEOPLE,
         run=get,
         answer=Agent,
+    ),
+    Operation(
+        name="update_agent",
+        tool="",
+        method="PUT",
+        path=_ONE,
+        summary="Say whose hosts an agent serves",
+        who=OPERATORS,
+        run=update,
+        body=UpdateAgent,
+        answer=Agent,
+        errors=(Conflict, StaleWrite),
     ),
     Operation(
         name="retire_agent",

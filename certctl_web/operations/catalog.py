@@ -37,8 +37,8 @@ class Kind(Generic[F]):
     create: Callable[[Ports, Principal, Any], F]
     update: Callable[[Ports, Principal, str, Any], F]
     delete: Callable[[Ports, Principal, str], None]
-    get: Callable[[Ports, str], F]
-    page: Callable[[Ports, Query], Page[F]]
+    get: Callable[[Ports, Principal, str], F]
+    page: Callable[[Ports, Principal, Query], Page[F]]
 
 
 def rows(kind: Kind[Any]) -> tuple[Row, ...]:
@@ -48,13 +48,13 @@ def rows(kind: Kind[Any]) -> tuple[Row, ...]:
     article = "an" if noun[0] in "aeiou" else "a"
 
     def page(call: Call[Paging], _: None) -> PagedResponse[Any]:
-        return paged(call.query, kind.page(call.ports, call.query.ask()), kind.sent.of)
+        return paged(call.query, kind.page(call.ports, call.caller, call.query.ask()), kind.sent.of)
 
     def create(call: Call[None], asked: Wishes) -> Any:
         return kind.sent.of(kind.create(call.ports, call.caller, asked.wish()))
 
     def get(call: Call[None], _: None) -> Any:
-        return kind.sent.of(kind.get(call.ports, call.path["id"]))
+        return kind.sent.of(kind.get(call.ports, call.caller, call.path["id"]))
 
     def update(call: Call[None], asked: Wishes) -> Any:
         return kind.sent.of(kind.update(call.ports, call.caller, call.path["id"], asked.wish()))

@@ -33,7 +33,7 @@ _ONE: Final = f"{_PATH}/{{id}}"
 
 def page(call: Call[CertificateList], _: None) -> PagedResponse[ManagedCertificate] | Answer[Any]:
     asked = call.query
-    found = certificates.page(call.ports, asked.wish())
+    found = certificates.page(call.ports, call.caller, asked.wish())
     rows = tuple(_sparse(fact, asked.fields) for fact in found.items)
     last = found.items[-1] if found.items else None
     more = found.more or (not asked.cursor and asked.page * asked.size < found.total)
@@ -56,12 +56,12 @@ def create(call: Call[None], asked: CreateCertificate) -> ManagedCertificate:
 
 
 def get(call: Call[None], _: None) -> ManagedCertificate:
-    return ManagedCertificate.of(certificates.get(call.ports, call.path["id"]))
+    return ManagedCertificate.of(certificates.get(call.ports, call.caller, call.path["id"]))
 
 
 def update(call: Call[None], asked: UpdateCertificate) -> ManagedCertificate:
     if asked.status is not None:
-        present = certificates.get(call.ports, call.path["id"]).status
+        present = certificates.get(call.ports, call.caller, call.path["id"]).status
         if present is not asked.status:
             raise IllegalTransition(
                 f"the status is {present.value} and follows from what happens to the certificate",
@@ -76,12 +76,12 @@ def archive(call: Call[None], _: None) -> None:
 
 def versions(call: Call[Paging], _: None) -> PagedResponse[CertificateVersion]:
     wanted = call.query.ask()
-    found = certificates.versions(call.ports, call.path["id"], wanted.limit, wanted.offset)
+    found = certificates.versions(call.ports, call.caller, call.path["id"], wanted.limit, wanted.offset)
     return paged(call.query, found, CertificateVersion.of)
 
 
 def deployments(call: Call[None], _: None) -> CertificateDeployments:
-    found = certificates.deployments(call.ports, call.path["id"])
+    found = certificates.deployments(call.ports, call.caller, call.path["id"])
     return CertificateDeployments(data=tuple(CertificateDeployment.of_deployed(one) for one in found), total=len(found))
 
 

@@ -16,11 +16,11 @@ _MOST_VERSIONS: Final = 500
 
 
 def page(call: Call[JobList], _: None) -> PagedResponse[Job]:
-    return paged(call.query, jobs.page(call.ports, call.query.wish()), Job.of)
+    return paged(call.query, jobs.page(call.ports, call.caller, call.query.wish()), Job.of)
 
 
 def get(call: Call[None], _: None) -> Job:
-    return Job.of(jobs.get(call.ports, call.path["id"]))
+    return Job.of(jobs.get(call.ports, call.caller, call.path["id"]))
 
 
 def cancel(call: Call[None], _: None) -> StatusResponse:
@@ -48,8 +48,8 @@ def verify(call: Call[None], asked: Verify) -> Verified:
 
 
 def verification(call: Call[None], _: None) -> VerificationResult:
-    job = jobs.get(call.ports, call.path["id"])
-    issued = certificates.versions(call.ports, job.certificate_id, _MOST_VERSIONS, 0)
+    job = jobs.get(call.ports, call.caller, call.path["id"])
+    issued = certificates.versions(call.ports, call.caller, job.certificate_id, _MOST_VERSIONS, 0)
     return VerificationResult.of(job, issued.items)
 
 

@@ -2,23 +2,36 @@
 
 from typing import Final
 
+from certctl_core.errors import Conflict, StaleWrite
 from certctl_core.models.access import Role
 from certctl_core.usecases import access
 from certctl_web.access import ADMINS, ANYONE, EVERY_ROLE
 from certctl_web.media.paging import PagedResponse, Paging, paged
-from certctl_web.media.records import ApiKey, AuthCheck, AuthInfo, CreateApiKey, CreatedApiKey
+from certctl_web.media.records import ApiKey, AuthCheck, AuthInfo, CreateApiKey, CreatedApiKey, UpdateApiKey
 from certctl_web.operation import Call, Operation, Row
 
 _PATH: Final = "/api/v1/api-keys"
 
 
 def page(call: Call[Paging], _: None) -> PagedResponse[ApiKey]:
-    return paged(call.query, access.page_keys(call.ports, call.query.ask()), ApiKey.of)
+    return paged(call.query, access.page_keys(call.ports, call.caller, call.query.ask()), ApiKey.of)
 
 
 def create(call: Call[None], asked: CreateApiKey) -> CreatedApiKey:
-    made = access.create_key(call.ports, call.caller, asked.name, asked.role, expires_at=asked.expires_at)
+    made = access.create_key(
+        call.ports,
+        call.caller,
+        asked.name,
+        asked.role,
+        expires_at=asked.expires_at,
+        team_ids=asked.teams,
+        environments=asked.environments,
+    )
     return CreatedApiKey.of_new(made)
+
+
+def update(call: Call[None], asked: UpdateApiKey) -> ApiKey:
+    return ApiKey.of(access.update_key(call.ports, call.caller, call.path["id"], asked.wish()))
 
 
 def revoke(call: Call[None], _: None) -> None:
@@ -38,6 +51,8 @@ def check(call: Call[None], _: None) -> AuthCheck:
         admin=caller.role is Role.ADMIN,
         role=caller.role,
         agent_id=caller.agent_id,
+        team_ids=tuple(sorted(caller.scope.team_ids)),
+        environments=tuple(sorted(caller.scope.environments)),
     )
 
 
@@ -64,6 +79,18 @@ ROWS: Final[tuple[Row, ...]] = (
         body=CreateApiKey,
         answer=CreatedApiKey,
         status=201,
+    ),
+    Operation(
+        name="update_api_key",
+        tool="",
+        method="PUT",
+        path=f"{_PATH}/{{id}}",
+        summary="Change an API key's name, expiry and limits; what is not given stays",
+        who=ADMINS,
+        run=update,
+        body=UpdateApiKey,
+        answer=ApiKey,
+        errors=(Conflict, StaleWrite),
     ),
     Operation(
         name="revoke_api_key",

@@ -55,21 +55,23 @@ def version(call: Call[None], _: None) -> Version:
 
 
 def loops(call: Call[None], _: None) -> Loops:
-    found = tuple(Loop.of(state) for state in status.loops(call.ports))
+    found = tuple(Loop.of(state) for state in status.loops(call.ports, call.caller))
     return Loops(data=found, total=len(found))
 
 
 def summary(call: Call[None], _: None) -> DashboardSummary:
-    return DashboardSummary.of(status.summary(call.ports))
+    return DashboardSummary.of(status.summary(call.ports, call.caller))
 
 
 def by_status(call: Call[None], _: None) -> tuple[CertificateStatusCount, ...]:
-    counted = status.summary(call.ports).certificates
+    counted = status.summary(call.ports, call.caller).certificates
     return tuple(CertificateStatusCount(status=state.value, count=count) for state, count in counted.items())
 
 
 def timeline(call: Call[Days], _: None) -> tuple[ExpirationBucket, ...]:
-    return tuple(_bucket(day, count) for day, count in status.expiration_timeline(call.ports, call.query.days))
+    return tuple(
+        _bucket(day, count) for day, count in status.expiration_timeline(call.ports, call.caller, call.query.days)
+    )
 
 
 def _bucket(day: datetime, count: int) -> ExpirationBucket:

@@ -6,6 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.errors import NotConfigured, NotFound, UpstreamRejected
+from certctl_core.models.access import SYSTEM
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import ShowsChain
 from certctl_core.usecases import catalog
@@ -15,7 +16,7 @@ from certctl_web.operation import Answer, Call, Operation, Row
 
 def issuing_certificate(ports: Ports, issuer_id: str) -> x509.Certificate:
     """The certificate that the issuer signs with. Raises `NotFound`, and `NotConfigured` for one that shows none."""
-    issuer = ports.issuers.connect(catalog.get_issuer(ports, issuer_id))
+    issuer = ports.issuers.connect(catalog.get_issuer(ports, SYSTEM, issuer_id))
     if not isinstance(issuer, ShowsChain):
         raise NotConfigured(f"issuer {issuer_id} shows no certificate", hint="See the AIA in what it issued.")
     return issuer.chain()[0]

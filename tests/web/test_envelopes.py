@@ -362,6 +362,8 @@ def test_keys_are_made_shown_once_and_revoked(api: Api) -> None:
         "user": "ci",
         "admin": False,
         "role": "viewer",
+        "team_ids": [],
+        "environments": [],
     }
     assert api.delete(f"/api/v1/api-keys/{made['id']}").status == 204
     assert api.get("/api/v1/auth/check", by=made["key"]).status == 401

@@ -10,7 +10,7 @@ from certctl_web.dashboard.guard import Asked, Desk, Shown
 def all_of_them(desk: Desk, asked: Asked) -> Shown:
     """Those that are not retired. The control plane's own parts send no heartbeats and are left out."""
     listed = listing.turn(
-        lambda query: agents.page(desk.ports, query),
+        lambda query: agents.page(desk.ports, asked.visit.principal, query),
         Query((Where("retired_at", None),), sort="name"),
         asked.fields,
         "/agents",

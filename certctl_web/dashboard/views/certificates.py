@@ -34,7 +34,7 @@ _SINCE_EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 def all_of_them(desk: Desk, asked: Asked) -> Shown:
     by_expiry = asked.text("sort") == "expires"
     listed = listing.turn(
-        lambda query: certificates.page(desk.ports, query),
+        lambda query: certificates.page(desk.ports, asked.visit.principal, query),
         Query(_conditions(asked, by_expiry), sort="expires_at" if by_expiry else "name"),
         asked.fields,
         "/certificates",
@@ -107,15 +107,15 @@ class Placement:
 
 
 def one(desk: Desk, asked: Asked) -> Shown:
-    ports = desk.ports
-    certificate = certificates.get(ports, asked.path["certificate_id"])
-    versions = certificates.versions(ports, certificate.id, VERSIONS, 0)
-    placed = certificates.deployments(ports, certificate.id)
-    events = audit.about_certificate(ports, asked.visit.principal, certificate.id, TIMELINE)
+    ports, caller = desk.ports, asked.visit.principal
+    certificate = certificates.get(ports, caller, asked.path["certificate_id"])
+    versions = certificates.versions(ports, caller, certificate.id, VERSIONS, 0)
+    placed = certificates.deployments(ports, caller, certificate.id)
+    events = audit.about_certificate(ports, caller, certificate.id, TIMELINE)
     recent = jobs.page(
-        ports, Query((Where("certificate_id", certificate.id),), descending=True, limit=_JOBS, count=False)
+        ports, caller, Query((Where("certificate_id", certificate.id),), descending=True, limit=_JOBS, count=False)
     ).items
-    around = certificates.surroundings(ports, certificate)
+    around = certificates.surroundings(ports, caller, certificate)
     return Shown(
         "certificate.html",
         {
@@ -135,10 +135,10 @@ def one(desk: Desk, asked: Asked) -> Shown:
                 for place in placed
             ],
             "events": events.items,
-            "actors": naming.of_actors(ports, events.items),
+            "actors": naming.of_actors(ports, caller, events.items),
             "events_more": events.more,
             "jobs": recent,
-            "names": naming.of_jobs(ports, recent),
+            "names": naming.of_jobs(ports, caller, recent),
             "can": _possible(certificate, bool(around.newest)),
             "reasons": list(RevocationReason),
         },
@@ -223,7 +223,7 @@ def deploy(desk: Desk, asked: Asked) -> Done:
 
 
 def ask_revoke(desk: Desk, asked: Asked) -> Shown:
-    certificate = certificates.get(desk.ports, asked.path["certificate_id"])
+    certificate = certificates.get(desk.ports, asked.visit.principal, asked.path["certificate_id"])
     return Shown("revoke.html", {"certificate": certificate, "reasons": list(RevocationReason)})
 
 

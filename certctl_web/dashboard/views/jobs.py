@@ -20,7 +20,7 @@ def all_of_them(desk: Desk, asked: Asked) -> Shown:
     if asked.text("certificate"):
         conditions.append(Where("certificate_id", asked.text("certificate")))
     listed = listing.turn(
-        lambda query: jobs.page(desk.ports, query),
+        lambda query: jobs.page(desk.ports, asked.visit.principal, query),
         Query(tuple(conditions), descending=True),
         asked.fields,
         "/jobs",
@@ -31,7 +31,7 @@ def all_of_them(desk: Desk, asked: Asked) -> Shown:
         "jobs.html",
         {
             "listed": listed,
-            "names": naming.of_jobs(desk.ports, listed.items),
+            "names": naming.of_jobs(desk.ports, asked.visit.principal, listed.items),
             "chosen": asked.text("status"),
             "chosen_type": asked.text("type"),
             "chosen_certificate": asked.text("certificate"),

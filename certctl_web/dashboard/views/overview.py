@@ -46,10 +46,10 @@ class Share:
 
 
 def overview(desk: Desk, asked: Asked) -> Shown:
-    ports, now = desk.ports, asked.visit.at
-    figures = status.summary(ports)
-    loops = status.loops(ports)
-    latest = jobs.page(ports, Query(descending=True, limit=_LATEST, count=False)).items
+    ports, caller, now = desk.ports, asked.visit.principal, asked.visit.at
+    figures = status.summary(ports, caller)
+    loops = status.loops(ports, caller)
+    latest = jobs.page(ports, caller, Query(descending=True, limit=_LATEST, count=False)).items
     ending = Query(
         (Where("status", _IN_USE, Is.ONE_OF), Where("expires_at", _SINCE_EVER, Is.AFTER)),
         sort="expires_at",
@@ -57,7 +57,7 @@ def overview(desk: Desk, asked: Asked) -> Shown:
         count=False,
     )
     living = Query((Where("retired_at", None),), sort="name", limit=len(SENTINEL_AGENTS) + _LATEST, count=False)
-    present = tuple(agent for agent in agents.page(ports, living).items if agent.id not in SENTINEL_AGENTS)
+    present = tuple(agent for agent in agents.page(ports, caller, living).items if agent.id not in SENTINEL_AGENTS)
     return Shown(
         "overview.html",
         {
@@ -68,11 +68,11 @@ def overview(desk: Desk, asked: Asked) -> Shown:
             + figures.certificates.get(CertificateStatus.EXPIRED, 0),
             "open_jobs": sum(figures.jobs.get(state, 0) for state in OPEN_JOB),
             "agents_total": sum(figures.agents.values()),
-            "chart": chart.draw(status.expiration_timeline(ports, DAYS_AHEAD), now),
+            "chart": chart.draw(status.expiration_timeline(ports, caller, DAYS_AHEAD), now),
             "days_ahead": DAYS_AHEAD,
             "jobs": latest,
-            "names": naming.of_jobs(ports, latest),
-            "ending": certificates.page(ports, ending).items,
+            "names": naming.of_jobs(ports, caller, latest),
+            "ending": certificates.page(ports, caller, ending).items,
             "agents": _by_need(present)[:_LATEST],
             "loops": loops,
         },

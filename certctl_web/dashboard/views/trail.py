@@ -22,7 +22,7 @@ def all_of_it(desk: Desk, asked: Asked) -> Shown:
         "audit.html",
         {
             "listed": listed,
-            "actors": naming.of_actors(desk.ports, listed.items),
+            "actors": naming.of_actors(desk.ports, asked.visit.principal, listed.items),
             **{name: asked.text(name) for name in _FILTERS},
             "filtered": bool(conditions),
         },

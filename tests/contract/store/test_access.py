@@ -9,7 +9,7 @@ from certctl_core.models.access import Role
 from certctl_core.models.agents import AgentCounts, AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
-from certctl_core.ports.store import Activity
+from certctl_core.ports.store import Activity, Is, Where
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, SECOND, OpenWork
 
@@ -92,6 +92,14 @@ class TestAgents:
             work.agents.add(facts.agent("retired", status=AgentStatus.OFFLINE, retired_at=AT))
         with seeded() as work:
             assert work.agents.count_by_status() == {"Online": 2, "Offline": 1, "Degraded": 0}
+
+    def test_counts_are_of_those_for_which_the_conditions_hold(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            work.agents.add(facts.agent("theirs", team_ids=("team-1",), status=AgentStatus.OFFLINE))
+        for team, offline in (("team-1", 1), ("nobody", 0)):
+            with seeded() as work:
+                counts = work.agents.count_by_status((Where("team_ids", (team,), Is.OPEN_TO),))
+                assert counts == {"Online": 2, "Offline": offline, "Degraded": 0}
 
 
 class TestJoinTokens:

@@ -92,6 +92,21 @@ class TestSweeps:
             CertificateStatus.ARCHIVED: 1,
         }
 
+    def test_counts_are_of_those_for_which_the_conditions_hold(self, seeded: OpenWork) -> None:
+        active = {"status": CertificateStatus.ACTIVE, "expires_at": AT}
+        with seeded() as work:
+            work.teams.add(facts.team("team-2"))
+            work.certificates.add(facts.certificate("mine", environment="prod", **active))
+            work.certificates.add(facts.certificate("mine too", environment="test", **active))
+            work.certificates.add(facts.certificate("theirs", team_id="team-2", environment="prod", **active))
+        mine = Where("team_id", ("team-1",), Is.ONE_OF)
+        for where, count in (((), 3), ((mine,), 2), ((mine, Where("environment", ("prod",), Is.ONE_OF)), 1)):
+            with seeded() as work:
+                assert work.certificates.count_by_status(where)[CertificateStatus.ACTIVE] == count
+                assert work.certificates.expiring_by_day(AT, 1, where) == [(AT, count)]
+        with pytest.raises(Invalid), seeded() as work:
+            work.certificates.count_by_status((Where("tags", {}),))
+
     def test_expiries_are_counted_by_day_from_the_start(self, seeded: OpenWork) -> None:
         ends = {
             "before": AT - timedelta(microseconds=1),

@@ -33,6 +33,8 @@ KINDS = {
     "join_tokens": kinds.JOIN_TOKENS,
 }
 
+LIMITS = (Is.OPEN_TO, Is.WITHIN)
+
 
 def varied() -> list[ManagedCertificate]:
     """Certificates with ties in everything that can be sorted by, and some without what is optional."""
@@ -203,6 +205,66 @@ class TestFilters:
         with full() as work:
             page = work.certificates.page(Query(where=(Where("names", text, Is.CONTAINS),), limit=1000))
         assert set(ids(page.items)) == found
+
+    @pytest.mark.parametrize(
+        ("how", "given", "found"),
+        [
+            (Is.OPEN_TO, ("team-1",), {"everybody's", "one's", "both's"}),
+            (Is.OPEN_TO, ("team-2", "nobody"), {"everybody's", "both's"}),
+            (Is.OPEN_TO, (), {"everybody's"}),
+            (Is.WITHIN, ("team-1",), {"one's"}),
+            (Is.WITHIN, ("team-2", "team-1"), {"one's", "both's"}),
+            (Is.WITHIN, (), set()),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["issuers", "targets", "agents", "api_keys"])
+    def test_rows_are_found_by_what_they_are_limited_to(
+        self, seeded: OpenWork, kind: str, how: Is, given: tuple[str, ...], found: set[str]
+    ) -> None:
+        limits = {"everybody's": (), "one's": ("team-1",), "both's": ("team-1", "team-2")}
+        made: Callable[..., Any] = getattr(facts, kind.removesuffix("s"))
+        with seeded() as work:
+            work.teams.add(facts.team("team-2"))
+            for name, teams in limits.items():
+                getattr(work, kind).add(made(name, team_ids=teams))
+            having = (Where("team_ids", given, how), Where("name", tuple(limits), Is.ONE_OF))
+            page = getattr(work, kind).page(Query(having))
+        assert set(ids(page.items)) == found
+        assert page.total == len(found)
+
+    def test_owners_and_teams_are_found_by_the_team_they_belong_to(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            work.teams.add(facts.team("team-2"))
+            work.owners.add(facts.owner("everybody's", team_id=None))
+            work.owners.add(facts.owner("theirs", team_id="team-2"))
+            owners = {how: work.owners.page(Query((Where("team_id", ["team-2"], how),))) for how in LIMITS}
+            teams = {how: work.teams.page(Query((Where("id", ["team-2"], how),))) for how in LIMITS}
+        assert {how: set(ids(page.items)) for how, page in owners.items()} == {
+            Is.OPEN_TO: {"everybody's", "theirs"},
+            Is.WITHIN: {"theirs"},
+        }
+        assert [ids(page.items) for page in teams.values()] == [["team-2"], ["team-2"]]
+
+    @pytest.mark.parametrize("how", [Is.EQUAL, Is.ONE_OF, Is.CONTAINS, Is.BEFORE])
+    def test_limits_have_comparisons_of_their_own(self, store: OpenWork, how: Is) -> None:
+        with pytest.raises(Invalid) as refused, store() as work:
+            work.issuers.page(Query((Where("team_ids", ("team-1",), how), Where("name", ("x",), Is.OPEN_TO))))
+        assert [problem.field for problem in refused.value.fields] == ["team_ids", "name"]
+
+    def test_jobs_are_found_by_their_certificates_team_and_environment(self, full: OpenWork) -> None:
+        with full() as work:
+            work.teams.add(facts.team("team-2"))
+            work.certificates.add(facts.certificate("theirs", team_id="team-2", environment="prod"))
+            work.jobs.add(facts.job("their job", certificate_id="theirs"))
+            for where, found in (
+                ((Where("team_id", ("team-2",), Is.ONE_OF),), ["their job"]),
+                ((Where("team_id", ("team-1", "nobody"), Is.ONE_OF),), ["job-1", "job-2"]),
+                ((Where("environment", ("prod",), Is.ONE_OF),), ["job-1", "job-2", "their job"]),
+                ((Where("team_id", ("team-1",), Is.ONE_OF), Where("environment", ("Test",), Is.ONE_OF)), []),
+            ):
+                page = work.jobs.page(Query(where))
+                assert (ids(page.items), page.total) == (found, len(found))
+                assert sum(work.jobs.count_by_status(where).values()) == len(found)
 
     def test_jobs_are_found_by_agent_and_open_status(self, full: OpenWork) -> None:
         wanted = (Where("agent_id", "a-1"), Where("status", (JobStatus.PENDING,), Is.ONE_OF))

@@ -34,10 +34,12 @@ LEASE = timedelta(seconds=30)
 SOON = 10.0
 """Seconds that something may take which takes next to none."""
 
+LIMITED = ("api_keys", "issuers", "deployment_targets", "agents")
 FOLLOWED = {
-    "target_ids": "certificate_target_mappings_target_id_fkey",
-    "team_ids": "policy_rule_teams_team_id_fkey",
-    "agent_group_ids": "policy_rule_agent_groups_agent_group_id_fkey",
+    "managed_certificates_target_ids_fkey": "certificate_target_mappings_target_id_fkey",
+    "policy_rules_team_ids_fkey": "policy_rule_teams_team_id_fkey",
+    "policy_rules_agent_group_ids_fkey": "policy_rule_agent_groups_agent_group_id_fkey",
+    **{f"{table}_team_ids_fkey": "team_limits_team_id_fkey" for table in LIMITED},
 }
 """Fields with several ids, and the constraint of the table that follows each."""
 
@@ -166,7 +168,7 @@ class TestSchema:
             crl_generation_events ocsp_responders ocsp_response_cache scep_probe_results acme_accounts acme_orders
             acme_authorizations acme_challenges acme_nonces issuance_approval_requests intermediate_cas
             issuance_attempts api_keys join_tokens sessions certificate_authorities scheduler_loops api_calls
-            agent_activity audit_unsealed audit_leaves audit_subtrees audit_checkpoints audit_signers
+            agent_activity audit_unsealed audit_leaves audit_subtrees audit_checkpoints audit_signers team_limits
         """
         assert set(expected.split()) - {name for (name,) in rows} == set()
 
@@ -183,7 +185,7 @@ class TestSchema:
         for kind in kinds.KINDS:
             for reference in kind.references:
                 name = f"{kind.table}_{kind.columns.get(reference.field, reference.field)}_fkey"
-                assert found[FOLLOWED.get(reference.field, name)] == (reference.to, reference.on_delete)
+                assert found[FOLLOWED.get(name, name)] == (reference.to, reference.on_delete)
 
     def test_nothing_goes_when_a_team_owner_policy_or_profile_goes(self, admin: psycopg.Connection[Any]) -> None:
         rules = admin.execute(

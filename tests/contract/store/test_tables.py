@@ -63,6 +63,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "source": ConfigSource.ENVIRONMENT,
             "test_status": catalog.TestStatus.FAILED,
             "last_tested_at": AT,
+            "team_ids": ("team-1",),
         },
     ),
     "targets": (
@@ -75,6 +76,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "source": ConfigSource.ENVIRONMENT,
             "test_status": catalog.TestStatus.SUCCESS,
             "last_tested_at": AT,
+            "team_ids": ("team-1",),
             "retired_at": AT,
             "retired_reason": "gone",
         },
@@ -88,6 +90,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "ip_address": "2001:db8::1",
             "version": "1.2.3",
             "clock_offset": timedelta(seconds=-3, microseconds=4),
+            "team_ids": ("team-1",),
             "last_heartbeat_at": AT,
             "retired_at": AT + HOUR,
             "retired_reason": "replaced",
@@ -217,8 +220,21 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "completed_at": AT + DAY,
         },
     ),
-    "api_keys": (facts.api_key("new"), {"expires_at": AT, "last_used_at": AT, "revoked_at": AT, "created_by": "me"}),
-    "join_tokens": (facts.join_token("new"), {"agent_name": "web-1", "used_at": AT, "used_by": "a-1"}),
+    "api_keys": (
+        facts.api_key("new"),
+        {
+            "team_ids": ("team-1",),
+            "environments": ("production", "été"),
+            "expires_at": AT,
+            "last_used_at": AT,
+            "revoked_at": AT,
+            "created_by": "me",
+        },
+    ),
+    "join_tokens": (
+        facts.join_token("new"),
+        {"agent_name": "web-1", "team_ids": ("team-1",), "used_at": AT, "used_by": "a-1"},
+    ),
     "discovered": (
         facts.discovered("new"),
         {
@@ -503,6 +519,9 @@ REFERENCES = [
     ("join_tokens", "used_by"),
 ]
 
+LIMITED = {"issuers": "", "targets": "retired_at", "agents": "retired_at", "api_keys": "revoked_at"}
+"""What may be limited to teams, and the field that says when a row has ended."""
+
 
 class TestReferences:
     @pytest.mark.parametrize(("kind", "name"), REFERENCES)
@@ -527,6 +546,44 @@ class TestReferences:
         with pytest.raises(Invalid, match="'nobody'") as refused, seeded() as work:
             work.policy_rules.add(facts.policy_rule(**{name: ("nobody",)}))
         assert [problem.field for problem in refused.value.fields] == [name]
+
+    @pytest.mark.parametrize("kind", LIMITED)
+    def test_a_limit_to_nobody_is_refused_by_name(self, seeded: OpenWork, kind: str) -> None:
+        plain, _ = ROWS[kind]
+        with pytest.raises(Invalid, match="'nobody'") as refused, seeded() as work:
+            table(work, kind).add(evolve(plain, team_ids=("team-1", "nobody")))
+        assert [problem.field for problem in refused.value.fields] == ["team_ids"]
+        with seeded() as work:
+            table(work, kind).add(plain)
+        with pytest.raises(Invalid, match="'nobody'"), seeded() as work:
+            table(work, kind).save(evolve(plain, team_ids=("nobody",)))
+
+    @pytest.mark.parametrize(("kind", "end"), LIMITED.items())
+    def test_a_team_stays_while_something_is_limited_to_it(self, seeded: OpenWork, kind: str, end: str) -> None:
+        plain, _ = ROWS[kind]
+        with seeded() as work:
+            work.teams.add(facts.team("team-2"))
+            table(work, kind).add(evolve(plain, team_ids=("team-2", "team-1")))
+        with pytest.raises(InUse) as refused, seeded() as work:
+            work.teams.remove("team-2")
+        assert list(refused.value.counts.values()) == [1]
+        with seeded() as work:
+            held = table(work, kind).get("new")
+            table(work, kind).save(evolve(held, **({end: AT} if end else {"team_ids": ("team-1",)})))
+            work.teams.remove("team-2")
+            assert table(work, kind).get("new").team_ids == (held.team_ids if end else ("team-1",))
+
+    def test_what_is_removed_holds_no_team(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            work.teams.add(facts.team("team-2"))
+            work.issuers.add(facts.issuer("new", team_ids=("team-2",)))
+            work.targets.add(facts.target("new", team_ids=("team-2",)))
+        with seeded() as work:
+            work.issuers.remove("new")
+            work.targets.remove("new")
+            work.teams.remove("team-2")
+        with seeded() as work:
+            assert work.teams.find("team-2") is None
 
     @pytest.mark.parametrize(
         ("kind", "identity", "counts"),

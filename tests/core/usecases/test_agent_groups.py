@@ -35,7 +35,7 @@ def fleet(world: World) -> list[Agent]:
 
 
 def names(world: World, limit: int | None = None, offset: int = 0) -> tuple[list[str], int]:
-    found = agent_groups.members(world.ports, GROUP, limit, offset)
+    found = agent_groups.members(world.ports, ADMIN, GROUP, limit, offset)
     return [agent.name for agent in found.items], found.total
 
 
@@ -55,8 +55,8 @@ def test_a_page_of_members_knows_how_many_there_are(world: World) -> None:
     assert names(world, 4, 0) == (["web-0", "web-1", "web-2", "web-3"], 6)
     assert names(world, 4, 4) == (["web-4", "web-5"], 6)
     assert names(world, 4, 8) == ([], 6)
-    assert agent_groups.members(world.ports, GROUP, 4, 0).more
-    assert not agent_groups.members(world.ports, GROUP, 4, 4).more
+    assert agent_groups.members(world.ports, ADMIN, GROUP, 4, 0).more
+    assert not agent_groups.members(world.ports, ADMIN, GROUP, 4, 4).more
 
 
 def test_agents_are_put_in_and_out_by_hand_and_left_to_the_criteria_again(world: World) -> None:
@@ -66,7 +66,7 @@ def test_agents_are_put_in_and_out_by_hand_and_left_to_the_criteria_again(world:
     agent_groups.put_member(world.ports, ADMIN, GROUP, web[1].id, MembershipType.INCLUDE)
     agent_groups.put_member(world.ports, ADMIN, GROUP, web[1].id, MembershipType.EXCLUDE)
     assert names(world) == (["web-0", "web-3", "web-5"], 3)
-    assert [(one.agent_id, one.membership_type) for one in agent_groups.memberships(world.ports, GROUP)] == [
+    assert [(one.agent_id, one.membership_type) for one in agent_groups.memberships(world.ports, ADMIN, GROUP)] == [
         (web[0].id, MembershipType.INCLUDE),
         (web[1].id, MembershipType.EXCLUDE),
     ]
@@ -103,9 +103,9 @@ def test_nobody_is_put_into_nothing(world: World) -> None:
     with pytest.raises(NotFound):
         agent_groups.remove_member(world.ports, ADMIN, GROUP, agent.id)
     with pytest.raises(NotFound):
-        agent_groups.memberships(world.ports, "nothing")
+        agent_groups.memberships(world.ports, ADMIN, "nothing")
     with pytest.raises(NotFound):
-        agent_groups.members(world.ports, "nothing")
+        agent_groups.members(world.ports, ADMIN, "nothing")
 
 
 def test_what_is_wrong_with_a_group_is_named(world: World) -> None:
@@ -127,7 +127,7 @@ def test_a_group_that_rules_are_about_stays(world: World) -> None:
         agent_groups.delete(world.ports, ADMIN, GROUP)
     policies.delete(world.ports, ADMIN, "pr-1")
     agent_groups.delete(world.ports, ADMIN, GROUP)
-    assert agent_groups.page(world.ports, Query()).total == 0
+    assert agent_groups.page(world.ports, ADMIN, Query()).total == 0
     assert world.actions()[-1] == "delete_agent_group"
 
 

@@ -51,12 +51,12 @@ def test_a_heartbeat_brings_an_offline_agent_back_and_measures_its_clock(world: 
     agent = world.agent()
     world.clock.advance(timedelta(minutes=10))
     assert agents.mark_offline(world.ports, timedelta(minutes=2)) == 1
-    assert agents.get(world.ports, agent.id).status is AgentStatus.OFFLINE
+    assert agents.get(world.ports, ADMIN, agent.id).status is AgentStatus.OFFLINE
 
     late = Heartbeat(version="2.0", sent_at=world.clock.now() - timedelta(seconds=90))
     agents.heartbeat(world.ports, as_agent(agent), agent.id, late)
 
-    heard = agents.get(world.ports, agent.id)
+    heard = agents.get(world.ports, ADMIN, agent.id)
     assert (heard.status, heard.version, heard.clock_offset) == (AgentStatus.ONLINE, "2.0", timedelta(seconds=-90))
     assert heard.hostname == agent.hostname
     assert agents.mark_offline(world.ports, timedelta(minutes=2)) == 0

@@ -268,10 +268,10 @@ def test_a_renewal_that_never_came_is_reported_once_and_counted(world: World, is
     world.clock.advance(timedelta(days=65))
     renewal.sweep(world.ports)
     assert watchdog.report(world.ports) == 0
-    assert status.summary(world.ports).overdue == 0
+    assert status.summary(world.ports, ADMIN).overdue == 0
 
     world.clock.advance(timedelta(days=3))
-    assert status.summary(world.ports).overdue == 1  # by the clock, before anybody reported it
+    assert status.summary(world.ports, ADMIN).overdue == 1  # by the clock, before anybody reported it
     assert watchdog.report(world.ports) == 1
     assert watchdog.report(world.ports) == 0
 
@@ -289,7 +289,7 @@ def test_a_renewal_after_all_ends_the_incident(world: World, issued: ManagedCert
     watchdog.report(world.ports)
     renewal.renew(world.ports, ADMIN, issued.id)
     world.submit(issued, _agent(world, "agent-web-1"), "second key")
-    assert status.summary(world.ports).overdue == 0
+    assert status.summary(world.ports, ADMIN).overdue == 0
     world.clock.advance(timedelta(days=70))
     assert watchdog.report(world.ports) == 1
 
@@ -322,7 +322,7 @@ def test_nobody_misses_what_nobody_promised(world: World, issued: ManagedCertifi
     by_hand(world)
     world.clock.advance(timedelta(days=100))
     assert watchdog.report(world.ports) == 0
-    assert status.summary(world.ports).overdue == 0
+    assert status.summary(world.ports, ADMIN).overdue == 0
     assert world.now_is(homeless).overdue_at is None
 
 

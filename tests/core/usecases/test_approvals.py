@@ -71,7 +71,7 @@ def pending(world: World) -> ApprovalRequest:
 
 
 def job_of(world: World, request: ApprovalRequest) -> Job:
-    return jobs.get(world.ports, request.job_id)
+    return jobs.get(world.ports, ADMIN, request.job_id)
 
 
 def asked(world: World, certificate: ManagedCertificate) -> ApprovalRequest:

@@ -62,7 +62,7 @@ def test_every_csr_of_a_batch_becomes_an_active_certificate_with_its_deployment(
         assert outcome.version is not None
         assert outcome.version.certificate_id == certificate.id
         assert outcome.job.status is JobStatus.COMPLETED
-        assert jobs.get(world.ports, outcome.job.id) == outcome.job
+        assert jobs.get(world.ports, ADMIN, outcome.job.id) == outcome.job
         assert world.now_is(certificate).status is CertificateStatus.ACTIVE
     deployments = [job for job in world.jobs(JobStatus.PENDING) if job.type is JobType.DEPLOYMENT]
     assert {job.certificate_id for job in deployments} == {one.id for one in certificates}

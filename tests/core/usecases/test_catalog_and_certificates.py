@@ -19,7 +19,7 @@ def test_deleting_a_team_never_deletes_certificates(world: World) -> None:
     world.certificate()
     with pytest.raises(InUse):
         catalog.delete_team(world.ports, ADMIN, "team-1")
-    assert catalog.get_team(world.ports, "team-1").name == "platform"
+    assert catalog.get_team(world.ports, ADMIN, "team-1").name == "platform"
 
 
 def test_an_update_leaves_what_is_not_given(world: World) -> None:
@@ -97,7 +97,7 @@ def test_a_target_is_reachable_while_its_agent_is_heard(world: World) -> None:
     reachable, why = catalog.test_target(world.ports, ADMIN, target.id)
     assert not reachable
     assert agent.id in why
-    assert catalog.get_target(world.ports, target.id).test_status is ConnectionTest.FAILED
+    assert catalog.get_target(world.ports, ADMIN, target.id).test_status is ConnectionTest.FAILED
 
 
 def test_every_wrong_field_of_a_certificate_is_named(world: World) -> None:
@@ -128,7 +128,7 @@ def test_giving_an_unissued_certificate_its_first_target_makes_it_due(world: Wor
 
 def test_an_unknown_certificate_is_not_found(world: World) -> None:
     with pytest.raises(NotFound, match="mc-none"):
-        certificates.get(world.ports, "mc-none")
+        certificates.get(world.ports, ADMIN, "mc-none")
 
 
 def test_the_audit_trail_says_who_did_what(world: World) -> None:
@@ -147,9 +147,9 @@ def test_the_summary_counts_what_is_there(world: World) -> None:
     certificate = world.certificate(world.target(agent))
     world.issued(certificate, agent)
     world.certificate(name="second")
-    summary = status.summary(world.ports)
+    summary = status.summary(world.ports, ADMIN)
     assert summary.total_certificates == 2
     assert summary.certificates[CertificateStatus.ACTIVE] == 1
     assert summary.expiring_soon == 0
     world.clock.advance(timedelta(days=70))
-    assert status.summary(world.ports).expiring_soon == 1
+    assert status.summary(world.ports, ADMIN).expiring_soon == 1

@@ -118,7 +118,7 @@ class TestWrites:
         )
         assert all(reason in refused.value.message for reason in refused.value.reasons)
         with pytest.raises(NotFound):
-            certificates.get(world.ports, "mc-site")
+            certificates.get(world.ports, ADMIN, "mc-site")
         assert every(world) == []
         assert notifications(world) == []
 
@@ -347,7 +347,7 @@ class TestRules:
         monkeypatch.setattr(policies, "must_be_sound", while_another_changes_it)
         with pytest.raises(StaleWrite):
             policies.update(world.ports, ADMIN, made.id, policies.UpdateRule(name="ours"))
-        assert policies.get(world.ports, made.id).name == "theirs"
+        assert policies.get(world.ports, ADMIN, made.id).name == "theirs"
 
     def test_old_violations_are_forgotten(self, world: World) -> None:
         rule(world)
@@ -463,7 +463,7 @@ class TestReach:
             policies.update(world.ports, self.LIMITED, made.id, policies.UpdateRule(team_ids=(TeamId("team-1"),)))
         with pytest.raises(Forbidden):
             policies.delete(world.ports, self.LIMITED, made.id)
-        assert policies.get(world.ports, made.id) == made
+        assert policies.get(world.ports, ADMIN, made.id) == made
 
     def test_a_limited_key_changes_no_groups(self, world: World) -> None:
         with pytest.raises(Forbidden, match="agent groups are about all"):

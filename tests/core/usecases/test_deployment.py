@@ -76,7 +76,7 @@ def test_a_completed_deployment_is_remembered_as_installed(
     (item,) = handed_out(world, agent)
     deployment.report(world.ports, as_agent(agent), agent.id, item.job.id, JobStatus.COMPLETED)
 
-    ((known),) = certificates.deployments(world.ports, certificate.id)
+    ((known),) = certificates.deployments(world.ports, ADMIN, certificate.id)
     with world.ports.work() as work:
         version = work.versions.latest(certificate.id)
     assert version is not None
@@ -99,7 +99,7 @@ def test_a_failed_deployment_says_why_and_tries_again_by_itself(
     world.clock.advance(timedelta(hours=2))
     assert jobs.retry_due(world.ports) == 1
     assert len(handed_out(world, agent)) == 1
-    assert certificates.deployments(world.ports, certificate.id)[0].deployment is not None
+    assert certificates.deployments(world.ports, ADMIN, certificate.id)[0].deployment is not None
 
 
 @pytest.mark.usefixtures("certificate")
@@ -174,7 +174,7 @@ def test_what_is_served_is_recorded_and_a_failed_probe_is_too(
     )
     verified = deployment.verify(world.ports, as_agent(agent), item.job.id, seen)
     assert verified.verification_status is VerificationStatus.SUCCESS
-    known = certificates.deployments(world.ports, certificate.id)[0].deployment
+    known = certificates.deployments(world.ports, ADMIN, certificate.id)[0].deployment
     assert known is not None
     assert known.served_fingerprint == "ab"
 
@@ -222,7 +222,7 @@ def test_a_target_that_moved_to_another_agent_is_not_shown_to_the_old_one(world:
     catalog.update_target(world.ports, ADMIN, job.target_id, catalog.UpdateTarget(agent_id=elsewhere.id))
 
     assert handed_out(world, agent) == []
-    assert jobs.get(world.ports, job.id).status is JobStatus.CANCELLED
+    assert jobs.get(world.ports, ADMIN, job.id).status is JobStatus.CANCELLED
 
 
 @pytest.mark.usefixtures("certificate")
@@ -239,7 +239,7 @@ def test_a_target_taken_from_a_certificate_is_not_deployed_to_and_can_be_deleted
     (job,) = world.jobs(JobStatus.PENDING)
     assert job.target_id is not None
     certificates.update(world.ports, ADMIN, certificate.id, certificates.UpdateCertificate(target_ids=()))
-    assert jobs.get(world.ports, job.id).status is JobStatus.CANCELLED
+    assert jobs.get(world.ports, ADMIN, job.id).status is JobStatus.CANCELLED
     catalog.delete_target(world.ports, ADMIN, job.target_id)
     assert handed_out(world, agent) == []
 
@@ -290,4 +290,4 @@ def test_jobs_that_are_over_are_forgotten_after_their_time(
     world.clock.advance(timedelta(days=91))
     assert jobs.purge(world.ports, timedelta(days=90)) == 2
     assert world.jobs() == []
-    assert certificates.versions(world.ports, certificate.id, 10, 0).total == 1
+    assert certificates.versions(world.ports, ADMIN, certificate.id, 10, 0).total == 1

@@ -152,7 +152,7 @@ def test_a_csr_that_is_not_what_was_ordered_is_refused_and_the_job_still_waits(w
         )
 
     assert refusal.value.reasons
-    assert jobs.get(world.ports, job.id).status is JobStatus.AWAITING_CSR
+    assert jobs.get(world.ports, ADMIN, job.id).status is JobStatus.AWAITING_CSR
     assert world.ca.requests == []
 
 

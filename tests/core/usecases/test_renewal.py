@@ -515,8 +515,8 @@ def test_a_window_in_days_takes_the_place_of_a_share_and_the_other_way_round(wor
 
 
 def _policy(world: World) -> RenewalPolicy:
-    return catalog.get_renewal_policy(world.ports, "rp-test")
+    return catalog.get_renewal_policy(world.ports, ADMIN, "rp-test")
 
 
 def _all(world: World) -> tuple[ManagedCertificate, ...]:
-    return certificates.page(world.ports, Query(limit=100)).items
+    return certificates.page(world.ports, ADMIN, Query(limit=100)).items

@@ -148,7 +148,7 @@ class World:
         return issuance.submit_csr(self.ports, as_agent(agent), asked)
 
     def now_is(self, certificate: ManagedCertificate) -> ManagedCertificate:
-        return certificates.get(self.ports, certificate.id)
+        return certificates.get(self.ports, ADMIN, certificate.id)
 
     def jobs(self, status: JobStatus | None = None) -> list[Job]:
         with self.ports.work() as work:
