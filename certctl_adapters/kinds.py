@@ -386,6 +386,7 @@ NOTIFICATIONS: Final = Kind(
     Notification,
     references=(Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),),
     filters=_names("id type status channel recipient certificate_id next_retry_at created_at"),
+    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
     sorts=_sorts("created_at"),
 )
 AGENT_GROUPS: Final = Kind(

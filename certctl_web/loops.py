@@ -19,6 +19,7 @@ from certctl_core.usecases import (
     endpoints,
     exports,
     jobs,
+    notifications,
     renewal,
     rescheduling,
     reviews,
@@ -108,6 +109,7 @@ def _housekeeping(on: Duty) -> int:
     discovery.forget_scans(on.ports, now - kept.scan_retention)
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)
+    notifications.purge(on.ports, on.settings.storage.notification_retention)
     violations.purge(on.ports, on.settings.storage.violation_retention)
     over = jobs.purge(on.ports, on.settings.jobs.retention) + bulk.forget(on.ports, on.settings.jobs.retention)
     return access.purge_sessions(on.ports) + over

@@ -361,6 +361,14 @@ class Storage:
         ),
     ] = timedelta(days=90)
 
+    notification_retention: Annotated[
+        timedelta,
+        Row(
+            "NOTIFICATION_RETENTION",
+            duration(timedelta(days=1)),
+            "How long messages to owners are kept, whether or not they could be sent.",
+        ),
+    ] = timedelta(days=90)
     violation_retention: Annotated[
         timedelta,
         Row(

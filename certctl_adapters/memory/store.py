@@ -20,6 +20,7 @@ from certctl_adapters.memory.certificates import (
     MemoryVersions,
 )
 from certctl_adapters.memory.jobs import MemoryJobs
+from certctl_adapters.memory.notifications import MemoryNotifications
 from certctl_adapters.memory.observed import MemoryDiscovered, MemoryEndpoints, MemoryProbes, MemoryScans
 from certctl_adapters.memory.policies import (
     MemoryAgentGroups,
@@ -62,7 +63,7 @@ class MemoryWork(Work):
         self.owners = MemoryTable(transaction, kinds.OWNERS)
         self.profiles = MemoryTable(transaction, kinds.PROFILES)
         self.renewal_policies = MemoryTable(transaction, kinds.RENEWAL_POLICIES)
-        self.notifications = MemoryTable(transaction, kinds.NOTIFICATIONS)
+        self.notifications = MemoryNotifications(transaction)
         self.alerts = MemoryAlerts(transaction)
         self.reschedulings = MemoryReschedulings(transaction)
         self.pace = MemoryPace(transaction)

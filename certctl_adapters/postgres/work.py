@@ -27,6 +27,7 @@ from certctl_adapters.postgres.certificates import (
     PostgresVersions,
 )
 from certctl_adapters.postgres.jobs import PostgresJobs
+from certctl_adapters.postgres.notifications import PostgresNotifications
 from certctl_adapters.postgres.observed import PostgresDiscovered, PostgresEndpoints, PostgresProbes, PostgresScans
 from certctl_adapters.postgres.policies import (
     PostgresAgentGroups,
@@ -51,7 +52,6 @@ _TEAM: Final = shape_of(kinds.TEAMS)
 _OWNER: Final = shape_of(kinds.OWNERS)
 _PROFILE: Final = shape_of(kinds.PROFILES)
 _RENEWAL_POLICY: Final = shape_of(kinds.RENEWAL_POLICIES)
-_NOTIFICATION: Final = shape_of(kinds.NOTIFICATIONS)
 _SCAN_TARGET: Final = shape_of(kinds.SCAN_TARGETS)
 
 
@@ -170,7 +170,7 @@ class _PostgresWork(Work):
         self.owners = PostgresTable(transaction, _OWNER)
         self.profiles = PostgresTable(transaction, _PROFILE)
         self.renewal_policies = PostgresTable(transaction, _RENEWAL_POLICY)
-        self.notifications = PostgresTable(transaction, _NOTIFICATION)
+        self.notifications = PostgresNotifications(transaction)
         self.alerts = PostgresAlerts(transaction)
         self.reschedulings = PostgresReschedulings(transaction)
         self.pace = PostgresPace(transaction)

@@ -54,5 +54,6 @@ def read(notification: Notification) -> Notification:
 
 
 def requeue(notification: Notification) -> Notification:
+    """It is owed as if it had never been tried."""
     status = NOTIFICATION.next(notification.status, NotificationEvent.REQUEUE)
-    return evolve(notification, status=status, retry_count=0, next_retry_at=None, last_error="")
+    return evolve(notification, status=status, retry_count=0, next_retry_at=None, last_error="", sent_at=None)

@@ -22,7 +22,8 @@ class Ports:
     `tripwire` is called with the name of each numbered point between two durable steps; it does nothing in production
     and lets a test stop the process exactly there. `public_url` is where relying parties reach this control plane (no
     trailing slash); without one, leafs carry no CDP and AIA addresses. `lease` is how long one call of a CA may take
-    before its job is given to somebody else.
+    before its job is given to somebody else. `bypass_approvals` has every approval given at once, for development.
+    `senders` are the channels over which something is set up to send messages.
     """
 
     work: Callable[[], AbstractContextManager[Work]]
@@ -34,3 +35,4 @@ class Ports:
     public_url: str = ""
     lease: timedelta = timedelta(seconds=90)
     bypass_approvals: bool = False
+    senders: frozenset[str] = frozenset()

@@ -518,6 +518,15 @@ class PolicyReviews(Protocol):
     def count(self) -> int: ...
 
 
+class Notifications(Table[Notification], Protocol):
+    """Beside the fields, a query may ask for `team_id` and `environment`, which are the certificate's: what is about no
+    certificate is of no team."""
+
+    @abstractmethod
+    def purge(self, created_before: datetime, limit: int) -> int:
+        """Remove some that were created before the given time, oldest first. Returns how many were removed."""
+
+
 class Approvals(Table[ApprovalRequest], Protocol):
     """Beside the fields, a query may ask for `team_id` and `environment`, which are the certificate's. What a request
     pins is never changed by `save`. Requests go when their job does. At most one of a job is pending."""
@@ -867,7 +876,7 @@ class Work(Protocol):
     owners: Table[Owner]
     profiles: Table[CertificateProfile]
     renewal_policies: Table[RenewalPolicy]
-    notifications: Table[Notification]
+    notifications: Notifications
     alerts: Alerts
     reschedulings: Reschedulings
     pace: Pace

@@ -11,7 +11,7 @@ from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopState
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Query, Where, Work
-from certctl_core.usecases import scope, watchdog
+from certctl_core.usecases import notifications, scope, watchdog
 
 EXPIRING_WITHIN = timedelta(days=30)
 _IN_USE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStatus.RENEWAL_IN_PROGRESS)
@@ -22,7 +22,8 @@ _KEPT_BACK = "shown to keys without limits only"
 @frozen(kw_only=True)
 class Summary:
     """The state of the fleet at `at`, as far as the caller sees it. Counts of agents are by status and leave out
-    retired ones. `overdue` is how many certificates should have been renewed by then and have not been."""
+    retired ones. `overdue` is how many certificates should have been renewed by then and have not been,
+    `dead_notifications` how many messages could not be sent and are not tried again."""
 
     at: datetime
     certificates: Mapping[CertificateStatus, int]
@@ -30,6 +31,7 @@ class Summary:
     overdue: int
     jobs: Mapping[JobStatus, int]
     agents: Mapping[str, int]
+    dead_notifications: int
 
     @property
     def total_certificates(self) -> int:
@@ -47,6 +49,7 @@ def summary(ports: Ports, caller: Actor) -> Summary:
             overdue=watchdog.count(work, now, seen),
             jobs=work.jobs.count_by_status(seen),
             agents=work.agents.count_by_status(scope.limited(caller)),
+            dead_notifications=notifications.count_dead(work, caller),
         )
 
 

@@ -104,7 +104,7 @@ class DashboardSummary:
             pending_jobs=sum(summary.jobs.get(status, 0) for status in waiting),
             failed_jobs=summary.jobs.get(JobStatus.FAILED, 0),
             complete_jobs=summary.jobs.get(JobStatus.COMPLETED, 0),
-            notifications_dead=0,
+            notifications_dead=summary.dead_notifications,
             completed_at=summary.at,
         )
 

@@ -14,6 +14,7 @@ from certctl_adapters.postgres.work import PostgresWork
 from certctl_core.models.approvals import ApprovalState
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
+from certctl_core.models.records import NotificationStatus, NotificationType
 from certctl_core.ports.store import Is, Query, Where, Work
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, seed
@@ -132,6 +133,11 @@ CROWD = b"""
         (ARRAY['Completed', 'Completed', 'Pending', 'Running', 'Failed', 'AwaitingCSR', 'AwaitingApproval'])[n % 7 + 1]
         AS status) AS chosen;
 
+    INSERT INTO notification_events (id, type, certificate_id, channel, recipient, message, status, created_at)
+    SELECT 'notif-' || n, (ARRAY['RenewalSuccess', 'Revocation'])[CASE WHEN n % 500 = 0 THEN 2 ELSE 1 END], 'mc-' || n,
+           'Email', 'somebody', 'm', CASE WHEN n % 300 = 0 THEN 'dead' ELSE 'sent' END, at + n * interval '1 minute'
+    FROM generate_series(1, 8000) AS n, (SELECT '2031-03-04T00:00:00Z'::timestamptz AS at) AS start;
+
     INSERT INTO issuance_approval_requests (
         id, certificate_id, job_id, content, content_sha256, requested_by, state, created_at
     )
@@ -208,6 +214,11 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "latest of a holder, several": lambda w: w.versions.latest_many([f"mc-999{n}" for n in range(50)], "agent-1"),
     "latest of each holder": lambda w: w.versions.latest_per_holder_many([f"mc-999{n}" for n in range(50)]),
     "latest of a holder": lambda w: w.versions.latest("mc-99999", "agent-1"),
+    "dead notifications": lambda w: w.notifications.page(Query((Where("status", NotificationStatus.DEAD),), limit=1)),
+    "newest notifications of a type": lambda w: w.notifications.page(
+        Query((Where("type", NotificationType.REVOCATION),), descending=True, limit=20, count=False)
+    ),
+    "old notifications": lambda w: w.notifications.purge(AT, 100),
     "overdue approvals": lambda w: w.approvals.page(
         Query((Where("state", ApprovalState.PENDING), Where("created_at", AT, Is.BEFORE)), limit=200, count=False)
     ),
@@ -237,6 +248,7 @@ BIG = {
     "bulk_operations",
     "bulk_operation_batches",
     "bulk_operation_failures",
+    "notification_events",
 }
 
 
