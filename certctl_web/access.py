@@ -15,12 +15,18 @@ ANYONE: Final[frozenset[Role]] = frozenset()
 """No credentials are needed."""
 
 EVERY_ROLE: Final = frozenset(Role)
-PEOPLE: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.VIEWER, Role.AUDITOR})
+"""For what a caller may know of itself."""
+
+PEOPLE: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.VIEWER})
+"""Those who look after certificates, or look at them."""
+
 AUDITORS: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR})
+"""Those who read the audit trail. A key with the role auditor reads nothing else."""
+
 OPERATORS: Final = frozenset({Role.ADMIN, Role.OPERATOR})
 ADMINS: Final = frozenset({Role.ADMIN})
 AGENTS: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.AGENT})
-"""Agents, as themselves; operators may run an agent by hand with their own key."""
+"""Agents, as themselves; operators may run an agent by hand with their own key, unless it is limited."""
 
 STRANGER: Final = Principal("anonymous", Role.VIEWER)
 """The caller of an operation that needs no credentials."""

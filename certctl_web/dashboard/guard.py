@@ -18,7 +18,7 @@ from certctl_core.models.access import Principal, Role
 from certctl_core.ports import Ports
 from certctl_core.usecases import access
 from certctl_web import problems
-from certctl_web.access import AUDITORS, EVERYBODY_IS_ADMIN, OPERATORS
+from certctl_web.access import AUDITORS, EVERYBODY_IS_ADMIN, OPERATORS, PEOPLE
 from certctl_web.dashboard import answers, forms
 from certctl_web.dashboard.answers import Notice, sentence
 from certctl_web.middleware import facts
@@ -40,8 +40,21 @@ class Visit:
         return self.principal.role in OPERATORS
 
     @property
+    def may_look(self) -> bool:
+        return self.principal.role in PEOPLE
+
+    @property
     def may_audit(self) -> bool:
-        return self.principal.role in AUDITORS
+        return self.principal.role in AUDITORS and self.principal.scope.is_everything
+
+    @property
+    def home(self) -> str:
+        """Where the visitor starts."""
+        return home_of(self.principal.role)
+
+
+def home_of(role: Role) -> str:
+    return "/" if role in PEOPLE else "/audit"
 
 
 @frozen
@@ -237,5 +250,5 @@ def _must_be_one_of(who: frozenset[Role], visit: Visit) -> None:
     if visit.principal.role not in who:
         raise Forbidden(
             f"A key with the role {visit.principal.role.value} may not do this",
-            hint="Sign in with an operator's or an administrator's key.",
+            hint=f"Roles that may: {', '.join(sorted(role.value for role in who))}. Sign in with such a key.",
         )

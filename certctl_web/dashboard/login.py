@@ -10,7 +10,7 @@ from certctl_core.usecases import access
 from certctl_web import problems
 from certctl_web.dashboard import answers, forms
 from certctl_web.dashboard.answers import sentence
-from certctl_web.dashboard.guard import SESSION_COOKIE, Desk, show_error
+from certctl_web.dashboard.guard import SESSION_COOKIE, Desk, home_of, show_error
 from certctl_web.middleware import facts
 
 
@@ -40,7 +40,8 @@ class LogIn:
         age = opened.session.expires_at - opened.session.created_at
         answers.set_cookie(resp, SESSION_COOKIE, opened.cookie, max_age=int(age.total_seconds()))
         answers.drop_cookie(resp, forms.FORM_COOKIE)
-        answers.redirect(resp, forms.own_path(wanted))
+        page = forms.own_path(wanted)
+        answers.redirect(resp, home_of(opened.key.role) if page == "/" else page)
 
     def _ask(
         self, req: falcon.Request, resp: falcon.Response, *, wanted: str, error: CertctlError | None = None

@@ -178,8 +178,19 @@ def test_a_form_of_somebody_who_may_not_act_is_refused(full: Browser, path: str,
     assert _audit_length(full) == before
 
 
+def test_auditors_read_the_audit_trail_and_nothing_else(full: Browser) -> None:
+    view = full.sign_in(Role.AUDITOR)
+    assert (view.path, view.status) == ("/audit", 200)
+    assert {href for href, _ in view.read().links if not href.startswith(("/audit", "#", "?"))} == set()
+    for path in ("/", "/certificates", "/certificates/cert-shop", "/jobs", "/agents", "/certificates/cert-shop/revoke"):
+        refused = full.get(path)
+        assert refused.status == 403
+        assert "shop" not in refused.text
+        assert "Audit trail" in refused.text
+
+
 def test_the_audit_trail_is_for_auditors_and_those_who_act(full: Browser) -> None:
-    full.sign_in(Role.AUDITOR)
+    full.sign_in(Role.OPERATOR)
     assert full.get("/audit").status == 200
     full.jar.clear()
     assert "/audit" not in full.sign_in(Role.VIEWER).html

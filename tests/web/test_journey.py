@@ -272,4 +272,7 @@ def test_viewers_look_and_do_not_touch(fleet: Api, issued: x509.Certificate) -> 
     assert fleet.get(LIFE, by=Role.VIEWER).status == 200
     assert fleet.get("/api/v1/audit", by=Role.VIEWER).status == 403
     assert fleet.get("/api/v1/audit", by=Role.AUDITOR).status == 200
+    for path in (LIFE, "/api/v1/certificates", "/api/v1/stats/summary", "/api/v1/loops", "/api/v1/teams"):
+        assert fleet.get(path, by=Role.AUDITOR).status == 403
     assert fleet.post(f"{LIFE}/renew", by=Role.AUDITOR).status == 403
+    assert fleet.get("/api/v1/auth/check", by=Role.AUDITOR).json["role"] == "auditor"
