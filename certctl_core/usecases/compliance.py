@@ -71,7 +71,7 @@ class Judged:
 
     def moved(self, before: Sequence[ManagedCertificate]) -> list[ManagedCertificate]:
         """Those whose next look is at another time than it was `before`, which are the same in the same order."""
-        return [after for old, after in zip(before, self.certificates, strict=True) if after != old]
+        return [after for old, after in zip(before, self.certificates, strict=True) if after is not old]
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -140,7 +140,8 @@ def judge(work: Work, rules: Sequence[Ready], certificates: Sequence[ManagedCert
         findings[certificate.id] = _findings(concerning, seen)
         looks = (ready.demand.next_look(seen) for ready in concerning)
         next_look = min((at for at in looks if at is not None), default=None)
-        looked.append(evolve(certificate, next_policy_check_at=next_look))
+        is_same = certificate.next_policy_check_at == next_look
+        looked.append(certificate if is_same else evolve(certificate, next_policy_check_at=next_look))
     return Judged(now, tuple(looked), findings, any_rule=bool(rules))
 
 
