@@ -16,6 +16,7 @@ from certctl_core.ports.store import AgentGroups, PolicyReviews, PolicyRules, Vi
 
 _MEMBERS = "agent_group_members"
 _REVIEWS = "policy_reviews"
+_BEGUN = "begun policy_reviews"
 
 
 class MemoryAgentGroups(MemoryTable[AgentGroup], AgentGroups):
@@ -97,16 +98,26 @@ class MemoryPolicyReviews(PolicyReviews):
             known: PolicyReview | None = self._transaction.rows(_REVIEWS).get((kind, subject))
             fresh = PolicyReview(kind=kind, subject_id=subject, requested_at=at)
             self._put(fresh if known is None else evolve(known, after=""))
+            self._transaction.unset(_BEGUN, (kind, subject))
+
+    def waiting(self) -> bool:
+        return self._transaction.rows(_REVIEWS).keys() != self._transaction.rows(_BEGUN).keys()
+
+    def begin(self) -> None:
+        for key in self._transaction.rows(_REVIEWS):
+            self._transaction.set(_BEGUN, key, True)
 
     def claim(self) -> PolicyReview | None:
-        waiting = self._transaction.rows(_REVIEWS).values()
+        begun = self._transaction.rows(_BEGUN)
+        waiting = [review for key, review in self._transaction.rows(_REVIEWS).items() if key in begun]
         return min(waiting, key=by("requested_at", "kind", "subject_id"), default=None)
 
     def advance(self, review: PolicyReview) -> None:
         self._put(review)
 
     def finish(self, review: PolicyReview) -> None:
-        self._transaction.unset(_REVIEWS, (review.kind, review.subject_id))
+        for table in (_REVIEWS, _BEGUN):
+            self._transaction.unset(table, (review.kind, review.subject_id))
 
     def count(self) -> int:
         return len(self._transaction.rows(_REVIEWS))

@@ -64,8 +64,8 @@ class PostgresAgentGroups(PostgresTable[AgentGroup], AgentGroups):
 
 
 class PostgresPolicyRules(PostgresTable[PolicyRule], PolicyRules):
-    """Who judges and who changes what is judged by exclude one another by an advisory lock (`sql/`), shared by those
-    who judge. It costs them nothing while no rule is being changed, and is let go of with the transaction."""
+    """Holding rules is sharing an advisory lock (`sql/`), which costs nothing while nobody wants it alone, and is let
+    go of with the transaction."""
 
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, _RULE)
@@ -126,15 +126,29 @@ class PostgresPolicyReviews(PolicyReviews):
             b"""
             INSERT INTO policy_reviews (kind, subject_id, requested_at)
             SELECT %s, subject, %s FROM unnest(%s::text[]) AS subject ORDER BY subject
-            ON CONFLICT (kind, subject_id) DO UPDATE SET after_id = ''
+            ON CONFLICT (kind, subject_id) DO UPDATE SET after_id = '', begun = false
             """,
             [kind.value, at, list(dict.fromkeys(subject_ids))],
+        )
+
+    def waiting(self) -> bool:
+        row = self._transaction.row(b"SELECT EXISTS (SELECT FROM policy_reviews WHERE NOT begun)")
+        return bool(row and row[0])
+
+    def begin(self) -> None:
+        # Those that somebody is just asking for begin the next time: nobody waits in a circle.
+        self._transaction.change(
+            b"""
+            UPDATE policy_reviews SET begun = true WHERE (kind, subject_id) IN (
+                SELECT kind, subject_id FROM policy_reviews WHERE NOT begun FOR UPDATE SKIP LOCKED
+            )
+            """
         )
 
     def claim(self) -> PolicyReview | None:
         row = self._transaction.row(
             b"""
-            SELECT kind, subject_id, after_id, requested_at FROM policy_reviews
+            SELECT kind, subject_id, after_id, requested_at FROM policy_reviews WHERE begun
             ORDER BY requested_at, kind, subject_id LIMIT 1 FOR UPDATE SKIP LOCKED
             """
         )

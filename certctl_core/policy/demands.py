@@ -195,7 +195,7 @@ class CertificateLifetime(Demand):
 
 def _days(life: timedelta) -> str:
     days, rest = divmod(life, DAY)
-    return str(life) if rest else f"{days} days"
+    return str(life) if rest else f"{days} {'day' if days == 1 else 'days'}"
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -467,16 +467,17 @@ class AgentGroups(Table[AgentGroup], Protocol):
 
 
 class PolicyRules(Table[PolicyRule], Protocol):
-    """Who judges certificates, and records what comes of it, does so by rules that do not change meanwhile: `in_force`
-    waits for whoever is changing rules, and `hold` for everybody who judges. Certificates are locked before."""
+    """Who judges certificates, and records what comes of it, does so by rules that they hold: whoever waits for all of
+    them (`hold`) knows that nobody judges any more by what was before. Certificates are locked before."""
 
     @abstractmethod
     def in_force(self) -> Sequence[PolicyRule]:
-        """Enabled rules, in order of their ids. None is changed, made or removed until the transaction ends."""
+        """Enabled rules, in order of their ids, held until the transaction ends."""
 
     @abstractmethod
     def hold(self) -> None:
-        """Nobody judges until the transaction ends. To be called before rules, groups, or agents' traits change."""
+        """Wait for everybody who holds rules; nobody else does until the transaction ends. In a transaction that holds
+        nothing else."""
 
 
 class Violations(Table[PolicyViolation], Protocol):
@@ -500,11 +501,19 @@ class PolicyReviews(Protocol):
 
     @abstractmethod
     def ask(self, kind: ReviewKind, subject_ids: Iterable[str], at: datetime) -> None:
-        """Have these reviewed, from the beginning where a review is under way."""
+        """Have these reviewed, from the beginning where a review is under way. It has yet to begin (`begin`)."""
+
+    @abstractmethod
+    def waiting(self) -> bool:
+        """Whether any has yet to begin."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """From now on those that were asked for may be claimed."""
 
     @abstractmethod
     def claim(self) -> PolicyReview | None:
-        """The one that was asked for first, locked, skipping those that others hold."""
+        """The one that was asked for first, of those that have begun, locked, skipping those that others hold."""
 
     @abstractmethod
     def advance(self, review: PolicyReview) -> None:
@@ -684,7 +693,7 @@ class Reschedulings(Protocol):
 
     @abstractmethod
     def claim(self) -> Rescheduling | None:
-        """The one that was asked for first, locked, skipping those that others hold."""
+        """The one that was asked for first, of those that have begun, locked, skipping those that others hold."""
 
     @abstractmethod
     def advance(self, rescheduling: Rescheduling) -> None:

@@ -68,7 +68,6 @@ def update(ports: Ports, caller: Actor, group_id: str, asked: UpdateGroup) -> Ag
     after = evolve(before, **given, updated_at=now)
     must_be_sound("agent group", after.id, after.name, membership.problems(after))
     with ports.work() as work:
-        work.policy_rules.hold()
         saved = work.agent_groups.save(after)
         about = [rule.id for rule in work.policy_rules.in_force() if saved.id in rule.agent_group_ids]
         compliance.rules_changed(work, about, now)
@@ -135,7 +134,6 @@ def put_member(
         agent_group_id=AgentGroupId(group_id), agent_id=AgentId(agent_id), membership_type=decision, created_at=now
     )
     with ports.work() as work:
-        work.policy_rules.hold()
         work.agent_groups.get(group_id)
         work.agents.get(agent_id)
         work.agent_groups.put_membership(decided)
@@ -158,7 +156,6 @@ def remove_member(ports: Ports, caller: Actor, group_id: str, agent_id: str) -> 
     _must_be_unlimited(caller)
     now = ports.clock.now()
     with ports.work() as work:
-        work.policy_rules.hold()
         work.agent_groups.remove_membership(AgentGroupId(group_id), AgentId(agent_id))
         compliance.agents_changed(work, [AgentId(agent_id)], now)
         audit.record(work, caller, now, "remove_agent_group_member", RESOURCE, group_id, agent_id=agent_id)

@@ -202,8 +202,8 @@ def heartbeat(ports: Ports, caller: Principal, agent_id: AgentId, asked: Heartbe
             version=asked.version or known.version,
             clock_offset=asked.sent_at - now if asked.sent_at else known.clock_offset,
         )
-        compliance.agent_changes(work, known, heard, now)
         work.agents.heard(heard)
+        compliance.agent_changed(work, known, heard, now)
     return heard
 
 
@@ -247,8 +247,6 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
         scope.must_change(caller, "agent", agent)
         if agent.retired_at is None:
             _counts(work, agent, force=force)
-            # Before the agent is locked: whoever changes its groups holds the rules and waits for the agent.
-            compliance.agents_changed(work, [agent.id], now)
             certificates = _lock_certificates_with_jobs(work, agent.id)
             agent = work.agents.lock(agent_id)
         if agent.retired_at is not None:
@@ -258,6 +256,7 @@ def retire(ports: Ports, caller: Principal, agent_id: AgentId, *, force: bool = 
         work.api_keys.revoke_of_agent(agent.id, now)
         audit.record(work, caller, now, "agent_retired", "agent", agent.id, reason=reason)
         _retire_targets(work, agent, now, reason)
+        compliance.agents_changed(work, [agent.id], now)
         for certificate in certificates:
             _end_jobs(work, certificate, agent, now, reason)
         if counts.any:

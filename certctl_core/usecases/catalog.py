@@ -330,7 +330,6 @@ def _must_fit_agent(work: Work, caller: Actor, fact: object) -> None:
 def _review_moved_target(work: Work, before: object, after: object, now: datetime) -> None:
     """A certificate that is deployed by another agent may be in another agent group."""
     if isinstance(after, ConfiguredTarget) and after.agent_id != getattr(before, "agent_id", None):
-        work.policy_rules.hold()
         compliance.agents_changed(work, [after.agent_id], now)
 
 

@@ -9,8 +9,9 @@ Theory of operation. What rules say of a certificate changes for four reasons, a
                        so it does when an agent group changes, or an agent that a rule's group may have
 
 Who judges holds the rules in force until the end of the transaction (`policy_rules.in_force`), and locks certificates
-before; who changes what is judged by waits for those (`policy_rules.hold`), and locks none. So a certificate is always
-judged by the old rules before its review, or by the new ones. Reviews are in `reviews`.
+before. Who changes a rule waits for nobody: it is the review that begins when everybody has ended who may have judged
+by what was before (`reviews`). So a certificate is judged by the new rules when it is written after the change, and
+otherwise by the review.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -259,20 +260,18 @@ def _violation(certificate_id: CertificateId, found: Finding, now: datetime) -> 
 
 
 def rules_changed(work: Work, rule_ids: Iterable[PolicyRuleId], now: datetime, *kinds: ReviewKind) -> None:
-    """Have everything looked at that these rules concern, or did. The caller holds the rules (`policy_rules.hold`)."""
+    """Have everything looked at that these rules concern, or did."""
     if changed := list(rule_ids):
         for kind in kinds or (ReviewKind.OPEN, ReviewKind.SCOPE):
             work.policy_reviews.ask(kind, changed, now)
 
 
-def agent_changes(work: Work, before: Agent, after: Agent, now: datetime) -> None:
-    """To be called before an agent is written: what groups look at may be another. The caller holds no certificate."""
+def agent_changed(work: Work, before: Agent, after: Agent, now: datetime) -> None:
+    """Have everything looked at that an agent deploys, if what groups look at has changed."""
     if membership.traits_of(before) != membership.traits_of(after):
-        work.policy_rules.hold()
         agents_changed(work, [after.id], now)
 
 
 def agents_changed(work: Work, agent_ids: Iterable[AgentId], now: datetime) -> None:
-    """Have everything looked at that these agents deploy, if any rule asks which groups they are in."""
-    if any(rule.agent_group_ids for rule in work.policy_rules.in_force()):
-        work.policy_reviews.ask(ReviewKind.AGENT, agent_ids, now)
+    """Have everything looked at that these agents deploy: they may be in other groups now."""
+    work.policy_reviews.ask(ReviewKind.AGENT, agent_ids, now)

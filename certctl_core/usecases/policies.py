@@ -58,7 +58,6 @@ def create(ports: Ports, caller: Actor, asked: CreateRule) -> PolicyRule:
     must_be_sound("policy rule", rule.id, rule.name, _problems(rule))
     _must_be_within_reach(caller, rule)
     with ports.work() as work:
-        work.policy_rules.hold()
         work.policy_rules.add(rule)
         compliance.rules_changed(work, [rule.id], now, ReviewKind.SCOPE)
         audit.record(
@@ -87,7 +86,6 @@ def update(ports: Ports, caller: Actor, rule_id: str, asked: UpdateRule) -> Poli
     _must_be_within_reach(caller, after)
     changed = [name for name in ("name", *_JUDGED_BY) if getattr(after, name) != getattr(before, name)]
     with ports.work() as work:
-        work.policy_rules.hold()
         saved = work.policy_rules.save(after)
         if set(changed).intersection(_JUDGED_BY):
             compliance.rules_changed(work, [saved.id], now)
@@ -99,7 +97,6 @@ def delete(ports: Ports, caller: Actor, rule_id: str) -> None:
     """Its open violations are closed by the sweep, and kept."""
     now = ports.clock.now()
     with ports.work() as work:
-        work.policy_rules.hold()
         rule = scope.must_see_rule(caller, work.policy_rules.get(rule_id))
         _must_be_within_reach(caller, rule)
         work.policy_rules.remove(rule.id)

@@ -1,9 +1,10 @@
 """The sweep that judges certificates again: those of which time changes what the policy rules say, and, in steps, those
 that a changed rule, group or agent leads to.
 
-A review is a row that says how far it has come; each step is a transaction. It reads certificates without locking them:
-whoever changes one meanwhile holds the same rules and judges by them. Only those for which something has to be written
-are locked. So a new rule costs a million certificates that meet it a million looks and no write.
+A review is a row that says how far it has come; each step is a transaction. It begins when everybody has ended who may
+have judged by what was before the change. From then on it reads certificates without locking them: whoever changes one
+meanwhile judges by the same rules. Only those for which something has to be written are locked. So a new rule costs a
+million certificates that meet it a million looks and no write.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from certctl_core.models.policies import PolicyReview, ReviewKind
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Is, Query, Where, Work
 from certctl_core.usecases import compliance
+from certctl_core.usecases.compliance import Ready
 
 BATCH: Final = 500
 PATIENCE: Final = timedelta(minutes=1)
@@ -31,12 +33,23 @@ def sweep(ports: Ports) -> int:
     until = ports.clock.now() + PATIENCE
     done = 0
     step = _Step()
+    _begin(ports)
     while True:
         due = _look_at_due(ports)
         step = _take(ports, step.wanted)
         done += due + step.looked_at
         if (due < BATCH and step.is_last) or (not step.wanted and ports.clock.now() > until):
             return done
+
+
+def _begin(ports: Ports) -> None:
+    """Begin the reviews that were asked for. Whoever judges now is waited for; who comes meanwhile waits for that."""
+    with ports.work() as work:
+        if not work.policy_reviews.waiting():
+            return
+    with ports.work() as work:
+        work.policy_rules.hold()
+        work.policy_reviews.begin()
 
 
 def _look_at_due(ports: Ports) -> int:
@@ -68,7 +81,7 @@ def _take(ports: Ports, wanted: frozenset[CertificateId]) -> _Step:
         review = work.policy_reviews.claim()
         if review is None:
             return _Step(is_last=True)
-        certificates, after = _next_of(work, review)
+        certificates, after = _next_of(work, rules, review)
         judged = compliance.judge(work, rules, certificates, now)
         found = compliance.differences(work, judged)
         concerned = frozenset([*found.certificate_ids, *(moved.id for moved in judged.moved(certificates))])
@@ -82,13 +95,13 @@ def _take(ports: Ports, wanted: frozenset[CertificateId]) -> _Step:
         return _Step(len(certificates))
 
 
-def _next_of(work: Work, review: PolicyReview) -> tuple[Sequence[ManagedCertificate], str]:
+def _next_of(work: Work, rules: Sequence[Ready], review: PolicyReview) -> tuple[Sequence[ManagedCertificate], str]:
     """The next certificates of a review, and behind what to go on; empty when these are the last."""
     if review.kind is ReviewKind.OPEN:
         found = work.violations.open_under(review.subject_id, review.after, BATCH)
         certificates = work.certificates.many(violation.certificate_id for violation in found)
         return list(certificates.values()), found[-1].id if len(found) == BATCH else ""
-    where = _where(work, review)
+    where = _where(work, rules, review)
     if where is None:
         return [], ""
     after = (review.after, review.after) if review.after else None
@@ -96,10 +109,11 @@ def _next_of(work: Work, review: PolicyReview) -> tuple[Sequence[ManagedCertific
     return page.items, page.items[-1].id if page.more else ""
 
 
-def _where(work: Work, review: PolicyReview) -> tuple[Where, ...] | None:
+def _where(work: Work, rules: Sequence[Ready], review: PolicyReview) -> tuple[Where, ...] | None:
     """Which certificates a review leads through; None for none."""
     if review.kind is ReviewKind.AGENT:
-        return (Where("agent_id", review.subject_id),)
+        asks = any(ready.rule.agent_group_ids for ready in rules)
+        return (Where("agent_id", review.subject_id),) if asks else None
     rule = work.policy_rules.find(review.subject_id)
     if rule is None or not rule.enabled:
         return None

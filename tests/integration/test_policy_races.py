@@ -5,11 +5,14 @@ every certificate by the present rules would find, and each was opened once.
 """
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import psycopg
 import pytest
+from attrs import evolve
 
 from certctl_adapters.postgres.work import Patience, PostgresWork, open_pool
 from certctl_core.errors import CertctlError, Conflict, Duplicate, NotFound, StaleWrite
@@ -159,3 +162,30 @@ def test_when_the_sweep_has_caught_up_exactly_what_is_wrong_is_open(world: World
     assert shown == found(world)
     assert actions == [every, every - len(open_ones)]
     assert reviews.sweep(world.ports) == 0
+
+
+def test_a_review_waits_for_who_began_to_judge_before_the_change(world: World, database_url: str) -> None:
+    """A certificate that is being made while a rule is made is not seen by it, nor sees it."""
+    made = world.certificate(name="first")
+    late = evolve(made, id=CertificateId("mc-late"), name="late", revision=1)
+    rule = policies.CreateRule(id=PolicyRuleId("pr-1"), name="tags", type=PolicyType.REQUIRED_METADATA)
+
+    def blocked() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        with psycopg.connect(database_url) as admin:
+            return admin.execute(waiting).fetchone() == (1,)
+
+    with ThreadPoolExecutor(1) as threads:
+        with world.ports.work() as work:
+            judged = compliance.admit(work, late, world.clock.now())
+            work.certificates.add(judged.certificate)
+            policies.create(world.ports, ADMIN, rule)  # waits for nobody
+            sweeping = threads.submit(reviews.sweep, world.ports)
+            end = time.monotonic() + 20
+            while not blocked():
+                assert not sweeping.done(), "the review did not wait"
+                assert time.monotonic() < end, "the review never came"
+            compliance.record(work, ADMIN, judged)
+        assert sweeping.result(20) == 2
+    with world.ports.work() as work:
+        assert {v.certificate_id for v in work.violations.open_of([made.id, late.id])} == {made.id, late.id}

@@ -129,6 +129,7 @@ class TestReviews:
             work.policy_reviews.ask(ReviewKind.SCOPE, ["pr-1"], AT)
             work.policy_reviews.ask(ReviewKind.OPEN, [], AT)
         with store() as work:
+            work.policy_reviews.begin()
             assert work.policy_reviews.count() == 3
             first = work.policy_reviews.claim()
             assert first is not None
@@ -146,6 +147,7 @@ class TestReviews:
     def test_a_review_goes_on_where_it_stopped_until_it_is_asked_for_again(self, store: OpenWork) -> None:
         with store() as work:
             work.policy_reviews.ask(ReviewKind.SCOPE, ["pr-1"], AT)
+            work.policy_reviews.begin()
             claimed = work.policy_reviews.claim()
             assert claimed is not None
             work.policy_reviews.advance(evolve(claimed, after="mc-7"))
@@ -153,7 +155,26 @@ class TestReviews:
             assert work.policy_reviews.claim() == evolve(claimed, after="mc-7")
             work.policy_reviews.ask(ReviewKind.SCOPE, ["pr-1"], AT + HOUR)
         with store() as work:
+            work.policy_reviews.begin()
             assert work.policy_reviews.claim() == claimed
+
+    def test_a_review_has_to_begin_each_time_it_is_asked_for(self, store: OpenWork) -> None:
+        with store() as work:
+            assert not work.policy_reviews.waiting()
+            work.policy_reviews.ask(ReviewKind.SCOPE, ["pr-1", "pr-2"], AT)
+            assert work.policy_reviews.waiting()
+            assert work.policy_reviews.claim() is None
+        with store() as work:
+            work.policy_reviews.begin()
+            assert not work.policy_reviews.waiting()
+        with store() as work:
+            work.policy_reviews.ask(ReviewKind.SCOPE, ["pr-1"], AT)
+            claimed = work.policy_reviews.claim()
+            assert claimed is not None
+            assert claimed.subject_id == "pr-2"
+            assert work.policy_reviews.waiting()
+            work.policy_reviews.finish(claimed)
+            assert work.policy_reviews.claim() is None
 
 
 class TestGroups:

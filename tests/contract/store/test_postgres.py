@@ -366,7 +366,7 @@ class TestConcurrency:
             with pytest.raises(StaleWrite):
                 waiting.result(SOON)
 
-    def test_who_judges_waits_for_who_changes_rules_and_sees_the_change(
+    def test_who_judges_waits_for_who_holds_the_rules_alone_and_sees_what_was_done(
         self, postgres: OpenWork, admin: psycopg.Connection[Any]
     ) -> None:
         def judge() -> list[str]:
@@ -381,7 +381,7 @@ class TestConcurrency:
                 work.policy_rules.add(facts.policy_rule())
             assert waiting.result(SOON) == ["pr-1"]
 
-    def test_who_changes_rules_waits_for_those_who_judge_and_they_not_for_each_other(
+    def test_who_wants_the_rules_alone_waits_for_those_who_judge_and_they_not_for_each_other(
         self, postgres: OpenWork, admin: psycopg.Connection[Any]
     ) -> None:
         def change() -> None:
@@ -403,6 +403,7 @@ class TestConcurrency:
     def test_reviews_and_policy_checks_that_one_holds_another_skips(self, postgres: OpenWork) -> None:
         with postgres() as work:
             work.policy_reviews.ask(ReviewKind.SCOPE, ["pr-1", "pr-2"], AT)
+            work.policy_reviews.begin()
             for n in range(2):
                 work.certificates.add(facts.certificate(f"mc-{n}", next_policy_check_at=AT))
         mine, other = in_turns(postgres, lambda w: w.policy_reviews.claim(), lambda w: w.policy_reviews.claim())

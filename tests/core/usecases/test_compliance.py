@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from certctl_core.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StaleWrite
+from certctl_core.errors import Conflict, Forbidden, Invalid, NotFound, Refused, StaleWrite, UpstreamUnavailable
 from certctl_core.ids import OwnerId, PolicyRuleId, TeamId
 from certctl_core.models.access import Principal, Role, Scope
 from certctl_core.models.agents import MembershipType
@@ -16,7 +16,18 @@ from certctl_core.models.jobs import JobStatus
 from certctl_core.models.policies import PolicyRule, PolicyType, PolicyViolation, Severity
 from certctl_core.models.records import NotificationType
 from certctl_core.ports.store import Query, Where
-from certctl_core.usecases import agent_groups, agents, catalog, certificates, policies, renewal, reviews, violations
+from certctl_core.usecases import (
+    agent_groups,
+    agents,
+    catalog,
+    certificates,
+    issuance,
+    jobs,
+    policies,
+    renewal,
+    reviews,
+    violations,
+)
 from certctl_core.usecases import revocation as revocations
 from tests.core.usecases.world import ADMIN, START, World, as_agent
 
@@ -190,6 +201,38 @@ class TestIssuing:
         world.issued(certificate, agent)
         (found,) = opened(world)
         assert found.message == "its life of 90 days is longer than 47 days"
+
+    def test_of_a_batch_only_what_is_refused_fails(self, world: World) -> None:
+        agent = world.agent()
+        target = world.target(agent)
+        good, bad = world.certificate(target, name="good"), world.certificate(target, name="bad")
+        allowed = ["*.example.com", "*.good.example.com"]
+        rule(world, "AllowedDomains", severity=CRITICAL, config={"allowed_domains": allowed})
+        asked = []
+        for certificate in (bad, good):
+            renewal.renew(world.ports, ADMIN, certificate.id)
+            csr = world.csr(certificate, certificate.name)
+            asked.append(issuance.SubmitCsr(agent_id=agent.id, certificate_id=certificate.id, csr=csr))
+        refused, submitted = issuance.submit_csrs(world.ports, as_agent(agent), agent.id, asked)
+        assert isinstance(refused, Refused)
+        assert isinstance(submitted, issuance.Submitted)
+        assert submitted.version is not None
+        assert [world.now_is(one).status for one in (bad, good)] == [CertificateStatus.FAILED, CertificateStatus.ACTIVE]
+        assert len(world.ca.requests) == 1
+
+    def test_a_rule_that_came_while_the_ca_was_away_is_asked_again(self, world: World) -> None:
+        agent = world.agent()
+        certificate = world.certificate(world.target(agent))
+        world.ca.trouble = UpstreamUnavailable("away")
+        world.issued(certificate, agent)
+        world.ca.trouble = None
+        rule(world, "CertificateLifetime", severity=CRITICAL, config={"max_days": 1})
+        world.clock.advance(DAY)
+        jobs.retry_due(world.ports)
+        issuance.process_due(world.ports)
+        assert len(world.ca.requests) == 1  # the one that was not answered
+        (job,) = world.jobs(JobStatus.FAILED)
+        assert "longer than 1 day" in job.last_error
 
     def test_a_rule_about_the_end_never_refuses_to_issue(self, world: World) -> None:
         agent = world.agent()
@@ -422,9 +465,11 @@ class TestGroups:
 
     def test_without_rules_about_groups_agents_lead_to_nothing(self, world: World) -> None:
         agent = world.agent()
+        world.certificate(world.target(agent))
         rule(world)
         reviews.sweep(world.ports)
         self.beat(world, agent, os="linux")
+        assert reviews.sweep(world.ports) == 0
         with world.ports.work() as work:
             assert work.policy_reviews.count() == 0
 
