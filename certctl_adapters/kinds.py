@@ -479,6 +479,7 @@ BULK_OPERATIONS: Final = Kind(
     "bulk operation",
     BulkOperation,
     filters=_names("id action status requested_by created_at completed_at"),
+    limits=_names("team_ids environments"),
     sorts=_sorts("created_at"),
 )
 SCANS: Final = Kind(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, LiteralString
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from psycopg import sql
 
@@ -161,17 +162,17 @@ class PostgresVersions(Versions):
         self._table = PostgresTable(transaction, _VERSION)
 
     def add(self, version: CertificateVersion) -> None:
-        digest = self._keep_chain(version)
+        digests = self._keep_chains([version])
         statement = _VERSION.statement(
             "INSERT INTO {table} ({names}, chain_sha256) VALUES ({values}, %(chain_sha256)s)"
         )
-        self._transaction.change(statement, _VERSION.dump(version) | {"chain_sha256": digest}, VERSIONS, version)
+        row = _VERSION.dump(version) | {"chain_sha256": digests[version.chain]}
+        self._transaction.change(statement, row, VERSIONS, version)
 
     def add_many(self, versions: Sequence[CertificateVersion]) -> None:
         if not versions:
             return
-        chains = {version.chain: version for version in versions}
-        digests = {chain: self._keep_chain(version) for chain, version in chains.items()}
+        digests = self._keep_chains(versions)
         rows = [_VERSION.dump(version) | {"chain_sha256": digests[version.chain]} for version in versions]
         statement = _VERSION.statement(
             """
@@ -181,15 +182,24 @@ class PostgresVersions(Versions):
         )
         self._transaction.change(statement, {"rows": as_json(rows)}, VERSIONS)
 
-    def _keep_chain(self, version: CertificateVersion) -> bytes:
-        """See to it that the certificates above this one are there; their digest."""
-        chain = [certificate.public_bytes(Encoding.DER) for certificate in version.chain]
-        digest = sha256(b"".join(chain)).digest()
+    def _keep_chains(self, versions: Sequence[CertificateVersion]) -> Mapping[tuple[x509.Certificate, ...], bytes]:
+        """See to it that the certificates above these are there; their digests."""
+        encoded = {
+            version.chain: [certificate.public_bytes(Encoding.DER) for certificate in version.chain]
+            for version in versions
+        }
+        digests = {chain: sha256(b"".join(certificates)).digest() for chain, certificates in encoded.items()}
+        rows = [{"sha256": digests[chain], "certificates": certificates} for chain, certificates in encoded.items()]
+        # In one order whoever writes them, so that two who add the same do not wait in a circle.
         self._transaction.change(
-            b"INSERT INTO certificate_chains (sha256, certificates) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [digest, chain],
+            b"""
+            INSERT INTO certificate_chains (sha256, certificates)
+            SELECT sha256, certificates FROM json_populate_recordset(NULL::certificate_chains, %s::json)
+            ORDER BY sha256 ON CONFLICT DO NOTHING
+            """,
+            [as_json(rows)],
         )
-        return digest
+        return digests
 
     def get(self, identity: VersionId) -> CertificateVersion:
         return self._table.get(identity)

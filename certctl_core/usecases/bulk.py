@@ -172,9 +172,10 @@ def _record_begin(work: Work, caller: Actor, operation: BulkOperation) -> None:
 
 def page(ports: Ports, caller: Principal, query: Query) -> Page[BulkOperation]:
     """Those that reach no further than the caller does."""
-    mine = () if caller.scope.is_everything else (Where("requested_by", caller.name),)
+    limits = (("team_ids", caller.scope.team_ids), ("environments", caller.scope.environments))
+    within = (Where(name, tuple(sorted(values)), Is.WITHIN) for name, values in limits if values)
     with ports.work() as work:
-        return work.bulk_operations.page(evolve(query, where=(*query.where, *mine)))
+        return work.bulk_operations.page(evolve(query, where=(*query.where, *within)))
 
 
 def get(ports: Ports, caller: Principal, operation_id: str) -> BulkOperation:
@@ -215,9 +216,7 @@ def cancel(ports: Ports, caller: Principal, operation_id: str) -> BulkOperation:
 
 
 def _must_see(caller: Principal, operation: BulkOperation) -> BulkOperation:
-    mine, theirs = caller.scope, operation.requester.scope
-    pairs = ((mine.team_ids, theirs.team_ids), (mine.environments, theirs.environments))
-    if not all(not my or (their and my >= their) for my, their in pairs):
+    if not caller.scope.covers(operation.requester.scope):
         raise NotFound.of("bulk operation", operation.id)
     return operation
 

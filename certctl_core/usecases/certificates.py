@@ -161,7 +161,7 @@ def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCe
         if before.status is CertificateStatus.ARCHIVED:
             raise Conflict(f"certificate {before.id} is archived", hint="Create a new one; the name is free again.")
         after = _ordered(before, evolve(before, **changes, updated_at=now), caller)
-        _must_be_sound(after)
+        _must_be_sound(after, before)
         scope.must_put_within(work, caller, after, before)
         policy = work.renewal_policies.find(after.renewal_policy_id)
         if policy is not None and after.renewal_policy_id != before.renewal_policy_id:
@@ -249,8 +249,9 @@ def cancel_open_jobs(work: Work, certificate_id: CertificateId, now: datetime, r
     consent.withdraw(work, ended, now)
 
 
-def _must_be_sound(certificate: ManagedCertificate) -> None:
-    """Raises `Invalid` naming every field that is wrong."""
+def _must_be_sound(certificate: ManagedCertificate, before: ManagedCertificate | None = None) -> None:
+    """Raises `Invalid` naming every field that is wrong. Names that it had `before` are not asked about: an imported
+    certificate may have some that certctl would not issue for."""
     problems: list[FieldProblem] = []
     if not CLIENT_ID.fullmatch(certificate.id):
         problems.append(FieldProblem("id", "must be 1 to 128 letters, digits, dots, dashes or underscores"))
@@ -258,13 +259,16 @@ def _must_be_sound(certificate: ManagedCertificate) -> None:
         problems.append(FieldProblem("name", "must not be empty"))
     elif len(certificate.name) > 255:
         problems.append(FieldProblem("name", "must be at most 255 characters"))
+    had = frozenset() if before is None else frozenset((before.common_name, *before.sans))
     try:
-        names.common_name(certificate.common_name)
+        if certificate.common_name not in had:
+            names.common_name(certificate.common_name)
     except (Invalid, Unreadable) as error:
         problems.append(FieldProblem("common_name", error.message))
     for index, san in enumerate(certificate.sans):
         try:
-            names.general_name(san)
+            if san not in had:
+                names.general_name(san)
         except (Invalid, Unreadable) as error:
             problems.append(FieldProblem(f"sans[{index}]", error.message))
     if problems:

@@ -11,7 +11,7 @@ from certctl_core.models.access import Actor
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate
 from certctl_core.models.records import AuditEvent
 from certctl_core.ports.store import Work
-from certctl_core.usecases import audit, compliance
+from certctl_core.usecases import audit, compliance, scope
 
 
 @frozen
@@ -27,14 +27,11 @@ class Reassigned:
 def must_reach(work: Work, caller: Actor, owner_id: OwnerId, team_id: TeamId | None) -> None:
     """Raises `Invalid` for an owner or a team that does not exist or that the caller cannot see."""
     owner = work.owners.find(owner_id)
-    if owner is None or not _in_reach(caller, owner.team_id):
+    if owner is None or not scope.reaches(caller, owner):
         raise Invalid.field("owner_id", f"refers to {owner_id!r}, which does not exist")
-    if team_id is not None and (work.teams.find(team_id) is None or not _in_reach(caller, team_id)):
+    team = None if team_id is None else work.teams.find(team_id)
+    if team_id is not None and (team is None or not scope.reaches(caller, team)):
         raise Invalid.field("team_id", f"refers to {team_id!r}, which does not exist")
-
-
-def _in_reach(caller: Actor, team_id: TeamId | None) -> bool:
-    return team_id is None or not caller.scope.team_ids or team_id in caller.scope.team_ids
 
 
 def reassign_many(

@@ -36,6 +36,22 @@ class Length(Bound):
 
 
 @frozen
+class Count(Bound):
+    """Of the members of a list."""
+
+    least: int
+    most: int
+
+    def problem(self, value: Any) -> str:
+        if self.least <= len(value) <= self.most:
+            return ""
+        return f"must have {self.least} to {self.most} members, not {len(value)}"
+
+    def schema(self) -> dict[str, Any]:
+        return {"minItems": self.least, "maxItems": self.most}
+
+
+@frozen
 class Range(Bound):
     """Of a number, both ends included."""
 

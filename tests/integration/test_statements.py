@@ -1,7 +1,7 @@
 """What requests cost the database, in statements. `pytest -s` prints them; a request that grows is noticed here."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from certctl_core.usecases import access, issuance, reviews
 from certctl_core.usecases.issuance import SubmitCsr, Submitted
 from certctl_web.options import Options
 from tests.stand_ins import MovableClock
+from tests.strangers import fleet
 from tests.web.api import GIVEN, Api, Reply, csr_pem, make_api, make_ports
 
 pytestmark = pytest.mark.integration
@@ -200,3 +201,20 @@ def test_a_batch_of_many_costs_as_many_statements_as_a_batch_of_one(api: Api, ve
 
     one = ask(made[:1])
     assert ask(made[1:]) == one <= 22
+
+
+def test_importing_many_costs_as_many_statements_as_importing_one(api: Api) -> None:
+    def ask(pems: Sequence[str]) -> int:
+        body = {
+            "owner_id": "o-1",
+            "team_id": "t-1",
+            "issuer_id": "iss-local",
+            "renewal_policy_id": "rp-default",
+            "certificates": [{"pem": one} for one in pems],
+        }
+        return cost(f"import of {len(pems)}", lambda: api.made("/api/v1/certificates/import", body))
+
+    first, *pems = fleet(12)
+    ask([first])  # makes the CA
+    one = ask(pems[:1])
+    assert ask(pems[1:]) == one <= 16

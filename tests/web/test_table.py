@@ -22,6 +22,13 @@ BODIES: dict[str, Any] = {
     "bulk_revoke_certificates": {"reason": "superseded", "certificate_ids": ["no-such-id"]},
     "bulk_renew_certificates": {"certificate_ids": ["no-such-id"]},
     "bulk_reassign_certificates": {"certificate_ids": ["no-such-id"], "owner_id": "o-1"},
+    "import_certificates": {
+        "owner_id": "o-1",
+        "team_id": "t-1",
+        "issuer_id": "iss-local",
+        "renewal_policy_id": "rp-default",
+        "certificates": [{"pem": "-----BEGIN CERTIFICATE-----"}],
+    },
     "create_issuer": {"name": "Local", "type": "local"},
     "create_target": {"name": "nginx", "type": "NGINX", "agent_id": "agent-x", "config": {}},
     "create_team": {"name": "Platform"},

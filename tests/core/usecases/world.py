@@ -1,6 +1,6 @@
 """A small world for use cases: a clock that moves when told, a store in memory, a CA that can fail or be slow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ from certctl_core.pki import ca, crl, csr, keys, ocsp
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import AnswersOcsp, Issued, Issuer, IssueRequest, Issuers, Ordered, SignsCrls
+from certctl_core.ports.issuer import AnswersOcsp, Issued, Issuer, IssueRequest, Issuers, Ordered, ShowsChain, SignsCrls
 from certctl_core.ports.store import Query, Work
 from certctl_core.ports.target import TargetCatalog
 from certctl_core.usecases import certificates, issuance, renewal
@@ -31,7 +31,7 @@ ADMIN = Principal("alice", Role.ADMIN)
 
 
 @define
-class TestCa(Issuer, SignsCrls, AnswersOcsp):
+class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp):
     """Signs what it is asked, unless `trouble` says otherwise. Refuses to be called inside a transaction."""
 
     __test__ = False
@@ -50,6 +50,10 @@ class TestCa(Issuer, SignsCrls, AnswersOcsp):
         if self.answer:
             return self.answer(request)
         return Issued(ca.sign_leaf(self.authority, request.plan), self.authority.chain)
+
+    def chain(self) -> Sequence[x509.Certificate]:
+        assert not self.store.in_transaction, "a CA was called while a transaction was open"
+        return self.authority.chain
 
     def sign_crl(self, plan: CrlPlan) -> bytes:
         return crl.sign_crl(self.authority, plan)
