@@ -39,6 +39,7 @@ from certctl_web.operations import TABLE
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 COMMAND_TABLE = Path(__file__).resolve().parents[1] / "certctl_cli" / "operations.json"
+EVERY = "flags of every command"
 PAGES: dict[str, Callable[[], Iterable[str]]] = {}
 
 
@@ -109,13 +110,11 @@ def _command(parser: argparse.ArgumentParser, level: str) -> Iterator[str]:
         yield f"{parser.description[0].upper()}{parser.description[1:].rstrip('.')}.\n"
     commands = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     below = [sub for command in commands for sub in command.choices.values()]
-    repeated = {flag for sub in below for one in sub._actions for flag in one.option_strings} | {"--version"}
-    hidden = (argparse.SUPPRESS, "help")
+    repeated = {flag for sub in below for one in _own(sub) for flag in one.option_strings} | {"--help", "--version"}
     shown = [
         one
-        for one in parser._actions
-        if one.help not in hidden and one.dest not in hidden and not repeated.intersection(one.option_strings)
-        if one not in commands
+        for one in (_own(parser) if level == "###" else parser._actions)
+        if one.help != argparse.SUPPRESS and one not in commands and not repeated.intersection(one.option_strings)
     ]
     if shown:
         expand = parser._get_formatter()._expand_help
@@ -125,6 +124,12 @@ def _command(parser: argparse.ArgumentParser, level: str) -> Iterator[str]:
         yield f"```text\n{parser.epilog.strip()}\n```\n"
     for sub in below:
         yield from _command(sub, "###")
+
+
+def _own(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """What may be given to this command, without the flags that every command has: those are told once."""
+    common = [one for group in parser._action_groups if group.title == EVERY for one in group._group_actions]
+    return [one for one in parser._actions if one not in common]
 
 
 def _spelling(action: argparse.Action) -> str:

@@ -1,8 +1,10 @@
 """`certctl status`, `loops`, `audit` and `version`: how the control plane does, and what happened."""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+from attrs import frozen
 
 from certctl_cli import operations
 from certctl_cli.client import Server
@@ -10,8 +12,8 @@ from certctl_cli.command import Command, Record, Result, Table, Text, View
 from certctl_cli.wording import NOTHING, PAGING, listed, moment, of, text
 from certctl_core import __version__
 
-_SHOWN: Final = 5
-"""Of failed jobs and quiet agents, how many are named."""
+_SHOWN: Final = 3
+"""Of what needs somebody, how many are named."""
 
 
 def audit(server: Server, given: Namespace) -> Result:
@@ -56,7 +58,7 @@ def status(server: Server, _given: Namespace) -> Result:
         return Result(data=seen, views=(Record(rows),), failed=True)
     seen["server"]["version"] = server.get("/version").get("version")
     seen["summary"] = counted = server.get("/stats/summary")
-    seen["attention"] = needs = _attention(server, counted)
+    seen["attention"] = needs = _attention(server)
     head = [
         ("Server", server.url),
         ("Status", state),
@@ -87,33 +89,99 @@ def _counts(counted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _attention(server: Server, counted: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What somebody should look at, worst first, and the command that shows more."""
-    needs = []
+@frozen
+class _Look:
+    """A list that should be empty: what its rows are called, how one is named, and the command that shows them all."""
 
-    def add(count: int, what: str, which: list[str], see: str) -> None:
-        more = [f"and {count - len(which)} more"] if which and count > len(which) else []
-        needs.append({"what": f"{count} {what}", "which": "\n".join(which + more), "see": see})
+    path: str
+    query: Mapping[str, str]
+    what: str
+    name: Callable[[Mapping[str, Any]], str]
+    see: str
 
-    by_status = {row["status"]: row["count"] for row in server.get("/stats/certificates-by-status")}
-    for status, what in (("Expired", "expired"), ("Failed", "failed to renew")):
-        if count := by_status.get(status):
-            found = server.get("/certificates", status=status, per_page=_SHOWN)["data"]
-            named = [f"{row['id']}: {row['common_name']}" for row in found]
-            add(count, what, named, f"certctl certs list --status {status}")
-    if counted.get("failed_jobs"):
-        jobs = server.get("/jobs", status="Failed", per_page=_SHOWN)["data"]
-        named = [f"{job['id']}: {_first_line(job.get('last_error'))}" for job in jobs]
-        add(counted["failed_jobs"], "failed jobs", named, "certctl jobs list --status Failed")
-    if counted.get("offline_agents"):
-        agents = server.get("/agents", status="Offline", per_page=_SHOWN)["data"]
-        named = [f"{agent['id']}: last seen {moment(agent.get('last_heartbeat_at'))}" for agent in agents]
-        add(counted["offline_agents"], "agents offline", named, "certctl agents list --status Offline")
+
+_LOOKS: Final = (
+    _Look(
+        "/certificates",
+        {"status": "Expired"},
+        "expired",
+        lambda row: f"{row['id']}: {row['common_name']}",
+        "certctl certs list --status Expired",
+    ),
+    _Look(
+        "/certificates",
+        {"status": "Failed"},
+        "failed to renew",
+        lambda row: f"{row['id']}: {row['common_name']}",
+        "certctl certs list --status Failed",
+    ),
+    _Look(
+        "/stats/overdue-renewals",
+        {},
+        "renewals that should have happened",
+        lambda row: f"{row['certificate_id']}: since {moment(row.get('overdue_at'))}",
+        "certctl stats overdue-renewals",
+    ),
+    _Look(
+        "/jobs",
+        {"status": "Failed"},
+        "failed jobs",
+        lambda row: f"{row['id']}: {_first_line(row.get('last_error'))}",
+        "certctl jobs list --status Failed",
+    ),
+    _Look(
+        "/approvals",
+        {"state": "pending"},
+        "waiting for approval",
+        lambda row: f"{row['id']}: {row['certificate_id']}, asked by {row['requested_by']}",
+        "certctl approvals list --state pending",
+    ),
+    _Look(
+        "/policy-violations",
+        {},
+        "policy violations",
+        lambda row: f"{row['certificate_id']}: {_first_line(row.get('message'))}",
+        "certctl policy-violations list",
+    ),
+    _Look(
+        "/notifications",
+        {"status": "dead"},
+        "messages that never arrived",
+        lambda row: f"{row['id']}: {row['type']} to {row['recipient']}",
+        "certctl notifications list --status dead",
+    ),
+    _Look(
+        "/agents",
+        {"status": "Offline"},
+        "agents offline",
+        lambda row: f"{row['id']}: last seen {moment(row.get('last_heartbeat_at'))}",
+        "certctl agents list --status Offline",
+    ),
+)
+"""What somebody should look at, worst first."""
+
+
+def _attention(server: Server) -> list[dict[str, str]]:
+    """Of each thing that needs somebody, how many there are, the first few, and the command that shows more."""
+    needs = [found for look in _LOOKS if (found := _need(server, look))]
     broken = [loop for loop in server.get("/loops")["data"] if loop.get("last_outcome") == "failed"]
     if broken:
-        named = [f"{loop['name']}: {_first_line(loop.get('last_error'))}" for loop in broken[:_SHOWN]]
-        add(len(broken), "loops failing", named, "certctl loops")
+        named = [f"{loop['name']}: {_first_line(loop.get('last_error'))}" for loop in broken]
+        needs.append(_entry(len(broken), "loops failing", named, "certctl loops"))
     return needs
+
+
+def _need(server: Server, look: _Look) -> dict[str, str] | None:
+    told = server.get(look.path, **look.query, per_page=_SHOWN)
+    if not told["total"]:
+        return None
+    return _entry(told["total"], look.what, [look.name(row) for row in told["data"]], look.see)
+
+
+def _entry(count: int, what: str, names: list[str], see: str) -> dict[str, str]:
+    shown = names[:_SHOWN]
+    more = [f"and {count - len(shown)} more"] if count > len(shown) else []
+    return {"what": f"{count} {what}", "which": "\n".join(shown + more), "see": see}
 
 
 def _first_line(words: str | None) -> str:
