@@ -33,6 +33,7 @@ from certctl_core.pki import ca, keys, names
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import LeafPlan
+from certctl_core.usecases import sealing
 from certctl_web import bootstrap
 from certctl_web.settings import Settings, load
 
@@ -120,6 +121,8 @@ def seed(data: Path, size: int) -> datetime:
         bootstrap.prepare(settings, url, serves=True)
         templates = make_templates(_authority(settings, url), at)
         fill(postgres.superuser().url, size, at, templates)
+        with bootstrap.connected(settings, url, 2) as backend:
+            sealing.seal(backend.ports)  # So that a worker that is measured does not begin with a million events.
     finally:
         postgres.stop()
     return at

@@ -21,6 +21,7 @@ _ENTRY: Final = shape_of(
     leaf_hash="(SELECT l.hash FROM audit_leaves AS l WHERE l.seq = t.seq)",
 )
 _LEAF: Final = shape_of(AUDIT_ENTRIES, leaf_index="l.leaf_index", leaf_hash="l.hash")
+_WAITING: Final = shape_of(AUDIT_ENTRIES, leaf_index="NULL::bigint", leaf_hash="NULL::bytea")
 _CHECKPOINT: Final = shape_of(CHECKPOINTS)
 _SIGNER: Final = shape_of(SIGNERS)
 _TREE_LOCK: Final = 0x6175646974747265  # "audittre" in ASCII
@@ -34,6 +35,7 @@ class PostgresSeals(Seals):
         self._transaction = transaction
         self._entries = PostgresTable(transaction, _ENTRY)
         self._leaves = PostgresTable(transaction, _LEAF)
+        self._waiting = PostgresTable(transaction, _WAITING)
         self._checkpoints = PostgresTable(transaction, _CHECKPOINT)
         self._signers = PostgresTable(transaction, _SIGNER)
 
@@ -56,9 +58,9 @@ class PostgresSeals(Seals):
         )
         if not taken:
             return ()
-        statement = _ENTRY.statement("SELECT {columns} FROM {table} AS t WHERE t.seq = ANY(%(seqs)s) ORDER BY t.seq")
+        statement = _WAITING.statement("SELECT {columns} FROM {table} AS t WHERE t.seq = ANY(%(seqs)s) ORDER BY t.seq")
         seqs = [seq for (seq,) in taken]
-        return map(_ENTRY.load, self._transaction.stream("entries", statement, {"seqs": seqs}, _AT_ONCE))
+        return map(_WAITING.load, self._transaction.stream("entries", statement, {"seqs": seqs}, _AT_ONCE))
 
     def append(
         self, first: int, seqs: Sequence[int], hashes: Sequence[bytes], subtrees: Mapping[Subtree, bytes]
@@ -155,11 +157,8 @@ class PostgresSeals(Seals):
         return int(row[0]) if row else 0
 
     def longest_waiting(self) -> Entry | None:
-        return self._leaves.one(
-            """
-            SELECT {columns} FROM audit_unsealed JOIN {table} AS t USING (seq) LEFT JOIN audit_leaves AS l USING (seq)
-            ORDER BY seq LIMIT 1
-            """
+        return self._waiting.one(
+            "SELECT {columns} FROM audit_unsealed JOIN {table} AS t USING (seq) ORDER BY seq LIMIT 1"
         )
 
 
