@@ -106,7 +106,7 @@ def retry(ports: Ports, caller: Principal, job_id: str) -> Job:
         else:
             job = _of_the_newest_version(work, held.certificate, job)
         job = work.jobs.save(job)
-        audit.record(work, caller, now, "job_retried", "job", job.id, old_status=held.job.status.value)
+        audit_change(work, "job_retried", held.job, job, now, caller)
     return job
 
 
@@ -286,17 +286,23 @@ def time_out(ports: Ports, csr_after: timedelta) -> int:
 
 
 def audit_change(work: Work, action: str, before: Job, after: Job, now: datetime, actor: Actor = SYSTEM) -> None:
-    """Record what became of a job."""
-    audit.record(
-        work,
-        actor,
-        now,
-        action,
-        "job",
-        before.id,
-        old_status=before.status.value,
-        new_status=after.status.value,
-    )
+    """Record what became of a job. That one waits for a CSR is told of its certificate, too, unless it did from the
+    beginning."""
+    events = [
+        audit.event(
+            actor,
+            now,
+            action,
+            "job",
+            before.id,
+            old_status=before.status.value,
+            new_status=after.status.value,
+        )
+    ]
+    if after.status is JobStatus.AWAITING_CSR:
+        awaiting = ("renewal_awaiting_csr", "certificate", after.certificate_id)
+        events.append(audit.event(SYSTEM, now, *awaiting, job_id=after.id))
+    work.audit.add(*events)
 
 
 def is_open(job: Job) -> bool:

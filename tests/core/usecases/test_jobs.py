@@ -9,6 +9,7 @@ from certctl_core.errors import Conflict, IllegalTransition, UpstreamUnavailable
 from certctl_core.models.agents import Agent
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate, RevocationReason
 from certctl_core.models.jobs import Job, JobStatus, JobType
+from certctl_core.ports.store import Query
 from certctl_core.usecases import certificates, jobs, renewal, revocation
 from tests.core.usecases.world import ADMIN, World, as_agent
 
@@ -104,3 +105,16 @@ def test_archiving_ends_every_job_and_none_comes_back(world: World, agent: Agent
     assert {job.status for job in world.jobs()} == {JobStatus.COMPLETED, JobStatus.CANCELLED}
     with pytest.raises(IllegalTransition):
         jobs.retry(world.ports, as_agent(agent), world.jobs(JobStatus.CANCELLED)[0].id)
+
+
+def test_a_certificate_that_waits_for_a_key_again_has_that_on_record(world: World, agent: Agent) -> None:
+    certificate = world.certificate(world.target(agent))
+    (job,) = renewal.renew(world.ports, ADMIN, certificate.id)
+    fail_for_good(world, job)
+    jobs.retry(world.ports, ADMIN, job.id)
+    with world.ports.work() as work:
+        *_, told, awaiting = work.audit.page(Query(sort="timestamp", limit=100)).items
+    assert (told.action, told.actor, told.resource_id) == ("job_retried", ADMIN.name, job.id)
+    assert told.details == {"old_status": "Failed", "new_status": "AwaitingCSR"}
+    assert (awaiting.action, awaiting.resource_id) == ("renewal_awaiting_csr", certificate.id)
+    assert awaiting.details == {"job_id": job.id}
