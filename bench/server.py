@@ -95,7 +95,7 @@ class Server:
 
     def usage(self) -> Usage:
         programs, database = self._processes()
-        return Usage(sum(map(_seconds, programs)), sum(map(_seconds, database)))
+        return Usage(sum(map(processor_time, programs)), sum(map(processor_time, database)))
 
     def memory(self) -> Sequence[Memory]:
         """Of every process, ours first, largest first."""
@@ -193,8 +193,8 @@ class Client:
         return data
 
 
-def _seconds(pid: int) -> float:
-    """Processor time of a process and of its children that have ended; 0 when it is gone."""
+def processor_time(pid: int) -> float:
+    """Processor time in seconds of a process and of its children that have ended; 0 when it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

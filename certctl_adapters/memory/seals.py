@@ -34,11 +34,11 @@ class MemorySeals(Seals):
             self._signers.add(signer)
         return self._signers.get(signer.id)
 
-    def take(self, limit: int) -> Iterable[Entry]:
+    def take(self, limit: int, seq: int = 0) -> Iterable[Entry]:
         waiting = self._transaction.rows(UNSEALED)
-        taken = [(seq, waiting[seq]) for seq in sorted(waiting)[:limit]]
-        for seq, _ in taken:
-            self._transaction.unset(UNSEALED, seq)
+        taken = [(number, waiting[number]) for number in sorted(waiting) if number >= seq][:limit]
+        for number, _ in taken:
+            self._transaction.unset(UNSEALED, number)
         return [self.entry(identity) for _, identity in taken]
 
     def append(

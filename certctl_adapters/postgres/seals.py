@@ -48,18 +48,19 @@ class PostgresSeals(Seals):
         # A statement of its own: one that waited for another's insert does not see the row it waited for.
         return self._signers.lock(signer.id)
 
-    def take(self, limit: int) -> Iterable[Entry]:
+    def take(self, limit: int, seq: int = 0) -> Iterable[Entry]:
         self._transaction.rows(b"SELECT pg_advisory_xact_lock(%s)::text", [_TREE_LOCK])
         taken = self._transaction.rows(
             b"""
-            DELETE FROM audit_unsealed WHERE seq IN (SELECT seq FROM audit_unsealed ORDER BY seq LIMIT %s) RETURNING seq
+            DELETE FROM audit_unsealed
+            WHERE seq IN (SELECT seq FROM audit_unsealed WHERE seq >= %s ORDER BY seq LIMIT %s) RETURNING seq
             """,
-            [limit],
+            [seq, limit],
         )
         if not taken:
             return ()
         statement = _WAITING.statement("SELECT {columns} FROM {table} AS t WHERE t.seq = ANY(%(seqs)s) ORDER BY t.seq")
-        seqs = [seq for (seq,) in taken]
+        seqs = [number for (number,) in taken]
         return map(_WAITING.load, self._transaction.stream("entries", statement, {"seqs": seqs}, _AT_ONCE))
 
     def append(
@@ -142,10 +143,13 @@ class PostgresSeals(Seals):
         )
 
     def beyond(self, tree_size: int, seq: int, limit: int) -> Sequence[Entry]:
-        return self._leaves.select(
+        # A subquery for each row, never a join: there may be a million leaves, and few rows are looked at.
+        return self._entries.select(
             """
-            SELECT {columns} FROM {table} AS t LEFT JOIN audit_leaves AS l USING (seq)
-            WHERE t.seq >= %(seq)s AND (l.leaf_index IS NULL OR l.leaf_index >= %(size)s) ORDER BY t.seq LIMIT %(limit)s
+            SELECT {columns} FROM {table} AS t
+            WHERE t.seq >= %(seq)s
+              AND coalesce((SELECT l.leaf_index FROM audit_leaves AS l WHERE l.seq = t.seq), %(size)s) >= %(size)s
+            ORDER BY t.seq LIMIT %(limit)s
             """,
             seq=seq,
             size=tree_size,

@@ -763,9 +763,10 @@ class Seals(Protocol):
         """Store it unless there is one; returns the one that there is. Safe for replicas starting together."""
 
     @abstractmethod
-    def take(self, limit: int) -> Iterable[Entry]:
-        """Events that wait, in the order of writing, to be read to their end before anything else; they wait no more if
-        the transaction commits. Holds the tree until then: whoever else wants it waits, writers of events do not."""
+    def take(self, limit: int, seq: int = 0) -> Iterable[Entry]:
+        """Events that wait, written from `seq` on, in the order of writing, to be read to their end before anything
+        else; they wait no more if the transaction commits. Holds the tree until then: whoever else wants it waits,
+        writers of events do not."""
 
     @abstractmethod
     def append(

@@ -114,33 +114,39 @@ def _open(ports: Ports, stored: StoredSigner) -> _Signer:
 
 def seal(ports: Ports) -> int:
     """Seal everything that waits. Returns how many events were sealed. Raises `Conflict` when the stored tree is not
-    what was signed: then nothing is sealed until somebody has looked into it."""
+    what was signed: then nothing is sealed until somebody has looked into it.
+
+    Within a run each batch begins behind the one before, so as not to pass by the notes that were removed. An event
+    whose transaction commits late, with a number that is behind, is for the next run, which begins from the start."""
     with ports.work() as work:
         if work.seals.longest_waiting() is None:
             return 0
         known = work.seals.find_signer()
     signer = _open(ports, known or _make(ports))
-    done = 0
-    while sealed := _seal_batch(ports, signer):
-        done += sealed
+    done, seq = 0, 0
+    while sealed := _seal_batch(ports, signer, seq):
+        done += len(sealed)
+        seq = sealed[-1] + 1
         ports.tripwire("seal:1")
     return done
 
 
-def _seal_batch(ports: Ports, signer: _Signer) -> int:
+def _seal_batch(ports: Ports, signer: _Signer, seq: int) -> Sequence[int]:
+    """Seal what waits, written from `seq` on, at most `BATCH`. Returns the numbers of the events, in order."""
     now = ports.clock.now()
     with ports.work() as work:
-        taken = [(entry.seq, merkle.leaf_hash(entry.text.encode())) for entry in work.seals.take(BATCH)]
+        taken = [(entry.seq, merkle.leaf_hash(entry.text.encode())) for entry in work.seals.take(BATCH, seq)]
         if not taken:
-            return 0
+            return ()
         edge = _edge(work)
         first = edge.size
         completed: dict[Subtree, bytes] = {}
         for _, leaf in taken:
             completed.update(edge.add(leaf))
-        work.seals.append(first, [seq for seq, _ in taken], [leaf for _, leaf in taken], completed)
+        numbers = [number for number, _ in taken]
+        work.seals.append(first, numbers, [leaf for _, leaf in taken], completed)
         work.seals.add_checkpoint(notes.sign(signer.key, signer.name, edge.size, edge.root(), now))
-    return len(taken)
+    return numbers
 
 
 def _edge(work: Work) -> Edge:

@@ -11,10 +11,12 @@ from attrs import evolve
 from psycopg_pool import ConnectionPool
 
 from certctl_adapters.postgres.work import PostgresWork
+from certctl_core.models.access import ActorType
 from certctl_core.models.approvals import ApprovalState
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import NotificationStatus, NotificationType
+from certctl_core.pki import merkle
 from certctl_core.ports.store import Is, Query, Where, Work
 from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, MINUTE, seed
@@ -165,6 +167,24 @@ CROWD = b"""
     FROM generate_series(1, 10000) AS n,
          (SELECT sha256('') AS sha256) AS chain WHERE n > 0 AND EXISTS (SELECT FROM certificate_chains)
 """
+# Twenty thousand events, three quarters of them sealed. Some actors, kinds and actions are of the first days only.
+CROWD += b""";
+    INSERT INTO audit_events (id, actor, actor_type, action, resource_type, resource_id, timestamp)
+    SELECT 'event-' || n, CASE WHEN n < 500 THEN 'rare' ELSE 'user-' || n % 50 END,
+           CASE WHEN n < 500 THEN 'Agent' ELSE 'System' END, CASE WHEN n < 500 THEN 'rare' ELSE 'action-' || n % 9 END,
+           CASE WHEN n < 500 THEN 'rare' ELSE 'certificate' END, 'mc-' || n % 50,
+           '2031-03-04T00:00:00Z'::timestamptz + n * interval '1 minute'
+    FROM generate_series(1, 20000) AS n;
+
+    INSERT INTO audit_leaves (leaf_index, seq, hash)
+    SELECT n - 1, seq, sha256(id::bytea) FROM (SELECT seq, id, row_number() OVER (ORDER BY seq) AS n FROM audit_events)
+    AS e WHERE n <= 15000;
+    INSERT INTO audit_subtrees (level, position, hash)
+    SELECT level, n, sha256('') FROM (VALUES (4), (8), (12)) AS l (level), generate_series(0, 9999) AS n;
+    DELETE FROM audit_unsealed AS u USING audit_leaves AS l WHERE l.seq = u.seq;
+    INSERT INTO audit_checkpoints (tree_size, root_hash, created_at, note)
+    SELECT n * 5, sha256(''), now(), 'note' FROM generate_series(1, 3000) AS n;
+"""
 CROWD = b"INSERT INTO certificate_chains (sha256, certificates) VALUES (sha256(''), '{}');" + CROWD
 
 LEASE = MINUTE / 2
@@ -288,6 +308,68 @@ class TestIndexes:
         with observed() as seen:
             work.certificates.expiring_by_day(AT, 7)
         assert indexes(seen.plans) == {"managed_certificates_lapse_idx", "managed_certificates_renewing_idx"}
+
+
+AUDIT = {"audit_events", "audit_leaves", "audit_subtrees", "audit_checkpoints", "audit_unsealed"}
+
+TREE: dict[str, Callable[[Work], Any]] = {
+    "hashes": lambda w: w.seals.hashes(
+        [subtree for one in merkle.inclusion_path(7777, 15000) for subtree in merkle.cover(one)]
+    ),
+    "latest": lambda w: w.seals.latest(),
+    "one checkpoint": lambda w: w.seals.checkpoint(5000),
+    "checkpoints": lambda w: w.seals.checkpoints(
+        Query((Where("tree_size", 5000, Is.AFTER), Where("tree_size", 5050, Is.BEFORE)), sort="tree_size", count=False)
+    ),
+    "an entry": lambda w: w.seals.entry("event-7777"),
+    "leaves": lambda w: w.seals.leaves(7777, 20),
+    "what is beyond": lambda w: w.seals.beyond(15000, 19900, 20),
+    "what waits longest": lambda w: w.seals.longest_waiting(),
+}
+
+
+class TestAuditTrail:
+    @pytest.mark.parametrize(
+        "where",
+        [
+            (),
+            (Where("actor", "rare"),),
+            (Where("actor_type", ActorType.AGENT),),
+            (Where("action", "rare"),),
+            (Where("resource_type", "rare"),),
+            (Where("resource_id", "mc-7"),),
+            (Where("resource_id", "mc-7"), Where("resource_type", "certificate")),
+            (Where("timestamp", AT + 7 * DAY, Is.BEFORE), Where("timestamp", AT + 6 * DAY, Is.AFTER)),
+            (Where("actor", "user-7"), Where("timestamp", AT + 7 * DAY, Is.BEFORE)),
+        ],
+        ids=lambda where: " ".join(one.field for one in where),
+    )
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_a_page_is_the_beginning_of_a_range_of_an_index(
+        self, work: Work, where: tuple[Where, ...], descending: bool
+    ) -> None:
+        """However rare it is what is looked for, and however long ago."""
+        query = Query(where, sort="timestamp", descending=descending, limit=20, count=False)
+        for page in (work.audit.page, work.seals.entries):
+            with observed() as seen:
+                page(query)
+            (plan,) = seen.plans
+            scans = [node for node in nodes(plan) if node.get("Relation Name") == "audit_events"]
+            assert [node["Node Type"] for node in scans] == ["Index Scan"]
+            assert not where or "Index Cond" in scans[0]
+            assert not {"Sort", "Incremental Sort"} & {node["Node Type"] for node in nodes(plan)}
+
+    @pytest.mark.parametrize("name", TREE)
+    def test_the_tree_is_read_where_it_is_asked_for(self, work: Work, name: str) -> None:
+        with observed() as seen:
+            TREE[name](work)
+        assert len(seen.plans) == 1
+        assert whole_tables(seen.plans) & AUDIT == set()
+
+    def test_sealing_reads_what_waits(self, work: Work) -> None:
+        with observed() as seen:
+            work.seals.take(500)
+        assert whole_tables(seen.plans) & AUDIT - {"audit_unsealed"} == set()
 
 
 class TestNumberOfStatements:

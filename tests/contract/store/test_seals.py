@@ -78,6 +78,14 @@ class TestWaiting:
             assert list(work.seals.take(4)) == []
             assert (work.seals.waiting(), work.seals.longest_waiting()) == (0, None)
 
+    def test_what_waits_is_taken_from_a_number_on(self, store: OpenWork) -> None:
+        write(store, *events(5))
+        with store() as work:
+            third = work.seals.entry("audit-0003").seq
+            assert ids(list(work.seals.take(2, third))) == ["audit-0003", "audit-0004"]
+        with store() as work:
+            assert ids(list(work.seals.take(9))) == ["audit-0001", "audit-0002", "audit-0005"]
+
     def test_an_entry_is_the_event_as_it_was_written(self, store: OpenWork) -> None:
         event = facts.event(details={"b": "ü", "a": [1.5, None]}, request_id="req-1")
         write(store, event)
