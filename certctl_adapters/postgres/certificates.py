@@ -170,7 +170,9 @@ class PostgresVersions(Versions):
         self._transaction.change(statement, row, VERSIONS, version)
 
     def add_many(self, versions: Sequence[CertificateVersion]) -> None:
-        if not versions:
+        if len(versions) < 2:
+            for version in versions:
+                self.add(version)
             return
         digests = self._keep_chains(versions)
         rows = [_VERSION.dump(version) | {"chain_sha256": digests[version.chain]} for version in versions]
