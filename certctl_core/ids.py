@@ -43,13 +43,14 @@ CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a client may choose as an id: safe in a path, a file name and a log line."""
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS: Final = range(120, -1, -10)
 
 
 def mint(prefix: str, at: datetime) -> str:
     """A fresh id such as `cert-01jd3...`, sortable by `at` (aware UTC)."""
     number = _number(int(at.timestamp() * 1000))
-    digits = (_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
-    return f"{prefix}-{''.join(digits)}"
+    return f"{prefix}-{''.join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])}"
 
 
 class _Last:

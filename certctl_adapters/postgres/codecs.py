@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from psycopg.types.json import Jsonb
 
 
-def _same(value: Any) -> Any:
+def same(value: Any) -> Any:
     return value
 
 
@@ -23,8 +23,8 @@ def _same(value: Any) -> Any:
 class Codec:
     """`dump` makes what the driver sends, `load` takes what it received. Neither sees None."""
 
-    dump: Callable[[Any], Any] = _same
-    load: Callable[[Any], Any] = _same
+    dump: Callable[[Any], Any] = same
+    load: Callable[[Any], Any] = same
 
 
 _PLAIN: Final = Codec()

@@ -5,14 +5,15 @@ depend on the request are composed once in the life of the process.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, Final, Generic, LiteralString, TypeVar
 
 from attrs import evolve, frozen
 from psycopg import errors, sql
 
 from certctl_adapters.kinds import Kind, OnDelete, referrers
-from certctl_adapters.postgres.codecs import Codec, as_json, codec_for, is_optional_time, is_several
+from certctl_adapters.postgres.codecs import Codec, as_json, codec_for, is_optional_time, is_several, same
 from certctl_adapters.postgres.transaction import Row, Transaction
 from certctl_core.errors import CertctlError, NotFound, StaleWrite
 from certctl_core.ports.store import Is, Page, Query, Table, Where
@@ -72,9 +73,6 @@ class Column:
     def dump(self, value: Any) -> Any:
         return None if value is None else self.codec.dump(value)
 
-    def load(self, value: Any) -> Any:
-        return None if value is None else self.codec.load(value)
-
     @property
     def read(self) -> sql.Composable:
         return sql.SQL(self.expression) if self.expression else sql.SQL("t.") + sql.Identifier(self.name)
@@ -92,7 +90,7 @@ class Shape(Generic[F]):
     kind: Kind[F]
     columns: tuple[Column, ...]
 
-    @property
+    @cached_property
     def written(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.expression is None)
 
@@ -100,11 +98,42 @@ class Shape(Generic[F]):
         return next(column for column in self.columns if column.field == name)
 
     def load(self, row: Row) -> F:
-        return self.kind.fact(**{c.field: c.load(value) for c, value in zip(self.columns, row, strict=True)})
+        values = dict(zip(self._fields, row, strict=True))
+        for name, load in self._loads:
+            if (value := values[name]) is not None:
+                values[name] = load(value)
+        return self.kind.fact(**values)
 
     def dump(self, fact: F) -> dict[str, Any]:
         """Parameters by the names of the columns."""
-        return {column.name: column.dump(getattr(fact, column.field)) for column in self.written}
+        values = dict(zip(self._names, self._values(fact), strict=True))
+        for name, dump in self._dumps:
+            if (value := values[name]) is not None:
+                values[name] = dump(value)
+        return values
+
+    # Most columns hold what the fact does. Every row of every statement comes through here, so what has to be done to
+    # the others is worked out once.
+
+    @cached_property
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(column.field for column in self.columns)
+
+    @cached_property
+    def _loads(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+        return tuple((c.field, c.codec.load) for c in self.columns if c.codec.load is not same)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.written)
+
+    @cached_property
+    def _values(self) -> Callable[[F], tuple[Any, ...]]:
+        return attrgetter(*(column.field for column in self.written))
+
+    @cached_property
+    def _dumps(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+        return tuple((c.name, c.codec.dump) for c in self.written if c.codec.dump is not same)
 
     @cache  # noqa: B019 - shapes are module constants, there are two dozen of them
     def statement(self, text: LiteralString) -> bytes:
@@ -293,7 +322,7 @@ class PostgresTable(Table[F]):
             if where.field in self._kind.extra_filters:
                 condition = self._extra(where.field)
                 conditions.append(sql.SQL(condition))
-                value = [where.value] if where.how is Is.EQUAL else _parameter(where, _same)
+                value = [where.value] if where.how is Is.EQUAL else _parameter(where, same)
                 parameters += [value] * condition.count("%s")
                 continue
             column = self._shape.column(where.field)
@@ -366,7 +395,3 @@ def _pattern(text: str) -> str:
     for special in ("\\", "%", "_"):
         text = text.replace(special, "\\" + special)
     return f"%{text}%"
-
-
-def _same(value: Any) -> Any:
-    return value

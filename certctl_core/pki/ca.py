@@ -1,38 +1,22 @@
-"""A certification authority: its own certificate, and the leafs it signs (RFC 5280).
-
-What a leaf contains, in this order:
-
-| extension        | critical              | content                                                                  |
-|------------------|-----------------------|--------------------------------------------------------------------------|
-| authorityKeyId   | no                    | the issuer's subjectKeyIdentifier                                        |
-| subjectKeyId     | no                    | RFC 7093 method 1: leftmost 160 bits of SHA-256 of the public key        |
-| basicConstraints | yes                   | cA FALSE: said, so that no verifier has to conclude it                   |
-| keyUsage         | yes                   | `usages.key_usage`                                                       |
-| extKeyUsage      | for timeStamping only | the plan's usages (RFC 3161 2.3 asks for critical)                       |
-| subjectAltName   | if subject is empty   | the plan's names                                                         |
-| cRLDistribution  | no                    | one DistributionPoint, its URLs being ways to the same CRL               |
-| authorityInfo    | no                    | OCSP responders, then where the issuer's certificate is                  |
-| tlsFeature       | no                    | status_request when the plan says must-staple (RFC 7633)                 |
+"""A certification authority: its own certificate, and the leafs it signs (RFC 5280; what is in them: `leaf`).
 
 Signing is a function of the plan: with an RSA, ECDSA or Ed25519 authority the same plan gives the same bytes, so that
 doing it again after a crash gives the same certificate. ML-DSA signatures are hedged (see `signing`); there the same
 plan gives the same to-be-signed bytes.
 """
 
-import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 from attrs import field, frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from certctl_core.errors import Invalid, Refused
-from certctl_core.pki import keys, names, serials, signing, usages
+from certctl_core.pki import asn1, keys, leaf, names, serials, signing
 from certctl_core.pki.keys import KeyKind, PrivateKey
 from certctl_core.pki.plan import LeafPlan
 from certctl_core.pki.soundness import check_plan
@@ -61,10 +45,20 @@ class Authority:
     def certificate(self) -> x509.Certificate:
         return self.chain[0]
 
-    @property
+    @cached_property
+    def name(self) -> bytes:
+        """The subject of the CA in DER, which is the issuer of everything it signs."""
+        return self.certificate.subject.public_bytes()
+
+    @cached_property
     def key_identifier(self) -> bytes:
         """The subjectKeyIdentifier of the CA, to which everything it signs points."""
         return key_identifier_of(self.certificate)
+
+    @cached_property
+    def algorithm(self) -> bytes:
+        """DER of the AlgorithmIdentifier of its signatures."""
+        return signing.algorithm_identifier(self.private_key)
 
     @property
     def path_length(self) -> int | None:
@@ -122,7 +116,7 @@ def create_root(
 ) -> Authority:
     """A self-signed root with a fresh key. Raises `Invalid` for a name or validity that X.509 has no room for."""
     private_key = keys.generate(kind)
-    identifier = key_identifier(private_key.public_key())
+    identifier = keys.key_identifier(private_key.public_key())
     name = _ca_subject(common_name)
     builder = _ca_builder(name, private_key, not_before, lifetime, path_length)
     builder = builder.issuer_name(name).add_extension(_authority_identifier(identifier), critical=False)
@@ -178,7 +172,7 @@ def _ca_builder(
         encipher_only=False,
         decipher_only=False,
     )
-    identifier = x509.SubjectKeyIdentifier(key_identifier(private_key.public_key()))
+    identifier = x509.SubjectKeyIdentifier(keys.key_identifier(private_key.public_key()))
     return (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -200,18 +194,12 @@ def _signed(builder: x509.CertificateBuilder, private_key: PrivateKey) -> x509.C
 # Key identifiers
 
 
-def key_identifier(public_key: CertificatePublicKeyTypes) -> bytes:
-    """RFC 7093 section 2 method 1: the leftmost 160 bits of SHA-256 of the subjectPublicKey bits. As long as the SHA-1
-    of RFC 5280 section 4.2.1.2, without SHA-1."""
-    return hashlib.sha256(keys.subject_public_key(public_key)).digest()[:20]
-
-
 def key_identifier_of(certificate: x509.Certificate) -> bytes:
     """The certificate's own subjectKeyIdentifier, computed when it has none."""
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     except x509.ExtensionNotFound:
-        return key_identifier(certificate.public_key())
+        return keys.key_identifier(certificate.public_key())
 
 
 def _authority_identifier(identifier: bytes) -> x509.AuthorityKeyIdentifier:
@@ -228,40 +216,7 @@ def sign_leaf(authority: Authority, plan: LeafPlan) -> x509.Certificate:
     certify a weak key.
     """
     check_plan(plan, authority.certificate)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(names.subject(plan.common_name))
-        .issuer_name(authority.certificate.subject)
-        .public_key(plan.public_key)
-        .serial_number(serials.to_int(plan.serial_number))
-        .not_valid_before(plan.not_before)
-        .not_valid_after(plan.not_after)
-    )
-    for extension, critical in _leaf_extensions(plan, authority.key_identifier):
-        builder = builder.add_extension(extension, critical=critical)
-    return _signed(builder, authority.private_key)
-
-
-def _leaf_extensions(plan: LeafPlan, issuer_identifier: bytes) -> Iterable[tuple[x509.ExtensionType, bool]]:
-    yield _authority_identifier(issuer_identifier), False
-    yield x509.SubjectKeyIdentifier(key_identifier(plan.public_key)), False
-    yield x509.BasicConstraints(ca=False, path_length=None), True
-    yield usages.extension(usages.key_usage(plan.public_key, plan.ekus)), True
-    if plan.ekus:
-        yield x509.ExtendedKeyUsage([usages.oid_of(name) for name in plan.ekus]), "timeStamping" in plan.ekus
-    if plan.sans:
-        yield x509.SubjectAlternativeName(plan.sans), not names.subject(plan.common_name).rdns
-    if plan.crl_urls:
-        urls = [x509.UniformResourceIdentifier(url) for url in plan.crl_urls]
-        yield x509.CRLDistributionPoints([x509.DistributionPoint(urls, None, None, None)]), False
-    access = [(AuthorityInformationAccessOID.OCSP, url) for url in plan.ocsp_urls]
-    access += [(AuthorityInformationAccessOID.CA_ISSUERS, url) for url in plan.ca_issuers_urls]
-    if access:
-        yield (
-            x509.AuthorityInformationAccess(
-                [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in access]
-            ),
-            False,
-        )
-    if plan.must_staple:
-        yield x509.TLSFeature([x509.TLSFeatureType.status_request]), False
+    algorithm = authority.algorithm
+    to_be_signed = leaf.to_be_signed(plan, authority.name, authority.key_identifier, algorithm)
+    signature = signing.sign(authority.private_key, to_be_signed)
+    return x509.load_der_x509_certificate(asn1.sequence(to_be_signed, algorithm, asn1.bit_string(signature)))

@@ -41,7 +41,7 @@ def sign_crl(authority: Authority, plan: CrlPlan) -> bytes:
     to_be_signed = asn1.sequence(
         _VERSION_2,
         algorithm,
-        authority.certificate.subject.public_bytes(),
+        authority.name,
         asn1.time(plan.this_update),
         asn1.time(plan.next_update),
         # Section 5.1.2.6: absent, not empty, when nothing is revoked.

@@ -39,7 +39,8 @@ def read(pem_or_der: bytes | str) -> x509.CertificateSigningRequest:
         else:
             csr = x509.load_der_x509_csr(data)
         # Parts are parsed when they are asked for; ask now, so that nothing raises later.
-        facts(csr)
+        names.common_name_of(csr.subject)
+        _sans(csr.extensions)
         tuple(csr.attributes)
         keys.require_sound(csr.public_key())
         if not csr.is_signature_valid:
@@ -64,12 +65,12 @@ def build(private_key: PrivateKey, common_name: str, sans: Sequence[str]) -> x50
 def facts(csr: x509.CertificateSigningRequest) -> CsrFacts:
     """Names and key. Raises `Unreadable` for a CSR that `read` has not seen and that is malformed."""
     with parsing("the CSR"):
-        return CsrFacts(names.common_name_of(csr.subject), _sans(csr), keys.describe(csr.public_key()))
+        return CsrFacts(names.common_name_of(csr.subject), _sans(csr.extensions), keys.describe(csr.public_key()))
 
 
-def _sans(csr: x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
+def _sans(extensions: x509.Extensions) -> tuple[x509.GeneralName, ...]:
     try:
-        return tuple(csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        return tuple(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         return ()
 
@@ -85,10 +86,11 @@ def check_matches(csr: x509.CertificateSigningRequest, common_name: str, sans: S
     no other extension and no other attribute is asked for. What is not compared here can not be smuggled in either:
     certificates are made from plans, never from CSRs.
     """
+    extensions = csr.extensions
     reasons = (
         *_subject_differences(csr.subject, common_name),
-        *_san_differences(csr, common_name, sans),
-        *_extras(csr),
+        *_san_differences(_sans(extensions), common_name, sans),
+        *_extras(extensions, csr.attributes),
     )
     if reasons:
         raise Refused(
@@ -112,10 +114,10 @@ def _subject_differences(subject: x509.Name, common_name: str) -> Iterable[str]:
         yield f"the common name is {got!r} and {common_name!r} was ordered"
 
 
-def _san_differences(csr: x509.CertificateSigningRequest, common_name: str, sans: Sequence[str]) -> Iterable[str]:
+def _san_differences(found: tuple[x509.GeneralName, ...], common_name: str, sans: Sequence[str]) -> Iterable[str]:
     required = {names.canonical(name) for name in names.general_names(sans)}
     permitted = {names.canonical(name) for name in names.names_of(common_name, sans)}
-    asked = {names.canonical(_as_meant(name)) for name in _sans(csr)}
+    asked = {names.canonical(_as_meant(name)) for name in found}
     for name in sorted(required - asked):
         yield f"the SAN {name} is missing"
     for name in sorted(asked - permitted):
@@ -135,12 +137,12 @@ def _as_meant(name: x509.GeneralName) -> x509.GeneralName:
     return name
 
 
-def _extras(csr: x509.CertificateSigningRequest) -> Iterable[str]:
-    for extension in csr.extensions:
+def _extras(extensions: x509.Extensions, attributes: x509.Attributes) -> Iterable[str]:
+    for extension in extensions:
         if extension.oid != ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
             kind = type(extension.value).__name__
             yield f"the extension {kind} ({extension.oid.dotted_string}) was not ordered"
-    for attribute in csr.attributes:
+    for attribute in attributes:
         if attribute.oid != _EXTENSION_REQUEST:
             yield f"the attribute {_ATTRIBUTES.get(attribute.oid, attribute.oid.dotted_string)} was not ordered"
 

@@ -5,6 +5,7 @@ an odd exponent above 2^16 (FIPS 186-5 A.1.1), the NIST curves P-256, P-384 and 
 ML-DSA (FIPS 204).
 """
 
+import hashlib
 from enum import Enum
 from math import gcd, prod
 from typing import Final
@@ -261,3 +262,9 @@ def subject_public_key(public_key: CertificatePublicKeyTypes) -> bytes:
     if isinstance(public_key, dsa.DSAPublicKey):
         raise Unreadable("DSA keys have no place here")
     return public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def key_identifier(public_key: CertificatePublicKeyTypes) -> bytes:
+    """RFC 7093 section 2 method 1: the leftmost 160 bits of SHA-256 of the subjectPublicKey bits. As long as the SHA-1
+    of RFC 5280 section 4.2.1.2, without SHA-1."""
+    return hashlib.sha256(subject_public_key(public_key)).digest()[:20]

@@ -8,6 +8,7 @@ because mapping Unicode to A-labels differs between versions of IDNA and a certi
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -36,8 +37,12 @@ _SPIFFE: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)*")
 # Parsing
 
 
+@lru_cache(maxsize=4096)
 def general_name(text: str) -> x509.GeneralName:
-    """One name. Raises `Invalid` with words about the name, without a field: the caller knows which it was."""
+    """One name. Raises `Invalid` with words about the name, without a field: the caller knows which it was.
+
+    Remembered, because a name on its way into a certificate is looked at by one judge after the other.
+    """
     if not text.isascii() or not text.isprintable() or " " in text:
         raise Invalid(
             f"{text[:80]!r} has characters that no certificate name has",

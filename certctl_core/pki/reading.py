@@ -1,6 +1,6 @@
 """Certificates read: from bytes, into facts, and back into the plan they could have been made from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Final, TypeVar
@@ -77,65 +77,59 @@ def fingerprint(of: x509.Certificate) -> str:
 def facts(of: x509.Certificate) -> CertificateFacts:
     """Raises `Unreadable` when a part that is asked for is malformed."""
     with parsing("the certificate"):
-        serial = of.serial_number
-        if serial <= 0:
-            raise Unreadable("the certificate has a serial number that is not positive")
-        constraints = _find(of, x509.BasicConstraints)
-        subject_identifier = _find(of, x509.SubjectKeyIdentifier)
-        authority_identifier = _find(of, x509.AuthorityKeyIdentifier)
-        features = _find(of, x509.TLSFeature)
-        ekus = _find(of, x509.ExtendedKeyUsage)
-        sans = _find(of, x509.SubjectAlternativeName)
+        found = _extensions(of)
+        constraints = _find(found, x509.BasicConstraints)
+        subject_identifier = _find(found, x509.SubjectKeyIdentifier)
+        authority_identifier = _find(found, x509.AuthorityKeyIdentifier)
         return CertificateFacts(
-            serial_number=serials.canonical(serial),
+            serial_number=_serial_number(of),
             fingerprint_sha256=fingerprint(of),
             subject=of.subject.rfc4514_string(),
             issuer=of.issuer.rfc4514_string(),
             common_name=names.common_name_of(of.subject),
-            sans=() if sans is None else tuple(names.text_of(name) for name in sans),
+            sans=tuple(names.text_of(name) for name in _find(found, x509.SubjectAlternativeName) or ()),
             not_before=of.not_valid_before_utc,
             not_after=of.not_valid_after_utc,
             key=keys.describe(of.public_key()),
             is_ca=constraints is not None and constraints.ca,
             path_length=None if constraints is None else constraints.path_length,
-            key_usage=_key_usage(_find(of, x509.KeyUsage)),
-            ekus=() if ekus is None else tuple(usages.name_of(oid) for oid in ekus),
-            must_staple=features is not None and x509.TLSFeatureType.status_request in features,
+            key_usage=_key_usage(_find(found, x509.KeyUsage)),
+            ekus=_ekus(found),
+            must_staple=_must_staple(found),
             subject_key_identifier=None if subject_identifier is None else subject_identifier.digest,
             authority_key_identifier=None if authority_identifier is None else authority_identifier.key_identifier,
-            crl_urls=_crl_urls(_find(of, x509.CRLDistributionPoints)),
-            ocsp_urls=_access_urls(of, AuthorityInformationAccessOID.OCSP),
-            ca_issuers_urls=_access_urls(of, AuthorityInformationAccessOID.CA_ISSUERS),
+            crl_urls=_crl_urls(found),
+            ocsp_urls=_access_urls(found, AuthorityInformationAccessOID.OCSP),
+            ca_issuers_urls=_access_urls(found, AuthorityInformationAccessOID.CA_ISSUERS),
         )
 
 
 def general_names(of: x509.Certificate) -> tuple[x509.GeneralName, ...]:
     """The SANs. Raises `Unreadable`."""
     with parsing("the certificate"):
-        found = _find(of, x509.SubjectAlternativeName)
-        return () if found is None else tuple(found)
+        return tuple(_find(_extensions(of), x509.SubjectAlternativeName) or ())
 
 
-def plan_of(of: x509.Certificate, known: CertificateFacts | None = None) -> LeafPlan:
+def plan_of(of: x509.Certificate) -> LeafPlan:
     """The plan whose certificate this could be, so that what a CA returns can be judged as what was asked of it was.
 
-    `plan_of(sign_leaf(authority, plan)) == plan` (with the plan's public key compared apart). `known` are its facts if
-    they have been read before. Raises `Unreadable`.
+    `plan_of(sign_leaf(authority, plan)) == plan` (with the plan's public key compared apart). Raises `Unreadable`.
     """
-    known = known or facts(of)
-    return LeafPlan(
-        common_name=known.common_name,
-        sans=general_names(of),
-        public_key=of.public_key(),
-        serial_number=known.serial_number,
-        not_before=known.not_before,
-        not_after=known.not_after,
-        ekus=known.ekus,
-        must_staple=known.must_staple,
-        crl_urls=known.crl_urls,
-        ocsp_urls=known.ocsp_urls,
-        ca_issuers_urls=known.ca_issuers_urls,
-    )
+    with parsing("the certificate"):
+        found = _extensions(of)
+        return LeafPlan(
+            common_name=names.common_name_of(of.subject),
+            sans=tuple(_find(found, x509.SubjectAlternativeName) or ()),
+            public_key=of.public_key(),
+            serial_number=_serial_number(of),
+            not_before=of.not_valid_before_utc,
+            not_after=of.not_valid_after_utc,
+            ekus=_ekus(found),
+            must_staple=_must_staple(found),
+            crl_urls=_crl_urls(found),
+            ocsp_urls=_access_urls(found, AuthorityInformationAccessOID.OCSP),
+            ca_issuers_urls=_access_urls(found, AuthorityInformationAccessOID.CA_ISSUERS),
+        )
 
 
 def is_issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
@@ -178,11 +172,32 @@ def chain_problems(leaf: x509.Certificate, chain: Sequence[x509.Certificate]) ->
     return tuple(problems)
 
 
-def _find(of: x509.Certificate, kind: type[E]) -> E | None:
-    try:
-        return of.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
+Found = Mapping[type[x509.ExtensionType], x509.ExtensionType]
+
+
+def _extensions(of: x509.Certificate) -> Found:
+    """The extensions by their kind. No kind comes twice: the library refuses that."""
+    return {type(extension.value): extension.value for extension in of.extensions}
+
+
+def _find(found: Found, kind: type[E]) -> E | None:
+    value = found.get(kind)
+    return value if isinstance(value, kind) else None
+
+
+def _serial_number(of: x509.Certificate) -> str:
+    if of.serial_number <= 0:
+        raise Unreadable("the certificate has a serial number that is not positive")
+    return serials.canonical(of.serial_number)
+
+
+def _ekus(found: Found) -> tuple[str, ...]:
+    return tuple(usages.name_of(oid) for oid in _find(found, x509.ExtendedKeyUsage) or ())
+
+
+def _must_staple(found: Found) -> bool:
+    features = _find(found, x509.TLSFeature)
+    return features is not None and x509.TLSFeatureType.status_request in features
 
 
 def _key_usage(usage: x509.KeyUsage | None) -> frozenset[KeyUsageBit]:
@@ -197,18 +212,18 @@ def _key_usage(usage: x509.KeyUsage | None) -> frozenset[KeyUsageBit]:
     return frozenset(bit for bit, there in said.items() if there)
 
 
-def _crl_urls(points: x509.CRLDistributionPoints | None) -> tuple[str, ...]:
+def _crl_urls(found: Found) -> tuple[str, ...]:
     return tuple(
         name.value
-        for point in points or ()
+        for point in _find(found, x509.CRLDistributionPoints) or ()
         for name in point.full_name or ()
         if isinstance(name, x509.UniformResourceIdentifier)
     )
 
 
-def _access_urls(of: x509.Certificate, method: x509.ObjectIdentifier) -> tuple[str, ...]:
+def _access_urls(found: Found, method: x509.ObjectIdentifier) -> tuple[str, ...]:
     return tuple(
         one.access_location.value
-        for one in _find(of, x509.AuthorityInformationAccess) or ()
+        for one in _find(found, x509.AuthorityInformationAccess) or ()
         if one.access_method == method and isinstance(one.access_location, x509.UniformResourceIdentifier)
     )

@@ -5,6 +5,7 @@ These are the rules that hold for every certificate (RFC 5280); what a profile a
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -23,9 +24,14 @@ def check_plan(plan: LeafPlan, issuer: x509.Certificate) -> None:
     if plan.not_after > issuer.not_valid_after_utc:
         reason = f"it would end after its issuer, which ends {issuer.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         raise Refused(f"the certificate is not signed: {reason}", reasons=[reason])
-    if keys.same_key(plan.public_key, issuer):
+    if keys.spki(plan.public_key) == _spki_of(issuer):
         reason = "its key is the CA's own"
         raise Refused(f"the certificate is not signed: {reason}", reasons=[reason])
+
+
+@lru_cache(maxsize=64)
+def _spki_of(issuer: x509.Certificate) -> bytes:
+    return keys.spki(issuer)
 
 
 def _plan_problems(plan: LeafPlan) -> Iterable[FieldProblem]:

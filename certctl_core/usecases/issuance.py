@@ -56,7 +56,7 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.models.jobs import Job, JobStatus
 from certctl_core.pki import keys, names, reading
-from certctl_core.pki.reading import CertificateFacts
+from certctl_core.pki.plan import LeafPlan
 from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import Issued, Issuer, IssueRequest, Polls
@@ -433,19 +433,18 @@ def _checked(answer: Answer, now: datetime) -> Answer:
     if not isinstance(answer.given, Issued):
         return answer
     try:
-        facts = reading.facts(answer.given.certificate)
-        _check(answer.given, facts, answer.order, now)
+        seen = reading.plan_of(answer.given.certificate)
+        _check(answer.given, seen, answer.order, now)
     except (Invalid, Refused) as error:
         return Answer(answer.order, error)
-    return evolve(answer, version=recording.version_of(answer.order, answer.given, facts, now))
+    return evolve(answer, version=recording.version_of(answer.order, answer.given, seen, now))
 
 
-def _check(given: Issued, facts: CertificateFacts, order: Order, now: datetime) -> None:
-    """Raises `Refused`, and `Unreadable` for a certificate that is malformed."""
-    seen = reading.plan_of(given.certificate, facts)
+def _check(given: Issued, seen: LeafPlan, order: Order, now: datetime) -> None:
+    """`seen` is the plan that the certificate could have been made from. Raises `Refused`."""
     wanted = order.plan
     reasons = list(profile_policy.judge(order.profile, seen))
-    if not keys.same_key(given.certificate.public_key(), wanted.public_key):
+    if not keys.same_key(seen.public_key, wanted.public_key):
         reasons.append("the certificate is for another key than the CSR's")
     if seen.common_name != wanted.common_name or not names.same_names(seen.sans, wanted.sans):
         reasons.append("the certificate is for other names than those ordered")

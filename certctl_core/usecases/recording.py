@@ -27,7 +27,8 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType
 from certctl_core.models.records import AuditEvent
-from certctl_core.pki.reading import CertificateFacts
+from certctl_core.pki import keys, reading
+from certctl_core.pki.plan import LeafPlan
 from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import schedule
 from certctl_core.policy.holders import holders_among
@@ -191,9 +192,9 @@ def _known_already(work: Work, found: _Found) -> Outcome:
     return Outcome(job, work.versions.get(job.version_id) if job.version_id else None)
 
 
-def version_of(order: Order, given: Issued, facts: CertificateFacts, now: datetime) -> CertificateVersion:
-    """The version that a certificate becomes when it is recorded."""
-    attempt = order.attempt
+def version_of(order: Order, given: Issued, seen: LeafPlan, now: datetime) -> CertificateVersion:
+    """The version that a certificate, which says what `seen` says, becomes when it is recorded."""
+    attempt, key = order.attempt, keys.describe(seen.public_key)
     return CertificateVersion(
         id=VersionId(mint("certver", now)),
         certificate_id=attempt.certificate_id,
@@ -202,15 +203,15 @@ def version_of(order: Order, given: Issued, facts: CertificateFacts, now: dateti
         job_id=attempt.job_id,
         agent_id=attempt.agent_id,
         issuer_id=attempt.issuer_id,
-        serial_number=facts.serial_number,
-        not_before=facts.not_before,
-        not_after=facts.not_after,
-        fingerprint_sha256=facts.fingerprint_sha256,
+        serial_number=seen.serial_number,
+        not_before=seen.not_before,
+        not_after=seen.not_after,
+        fingerprint_sha256=reading.fingerprint(given.certificate),
         certificate=given.certificate,
         chain=given.chain,
         csr=attempt.csr,
-        key_algorithm=facts.key.algorithm,
-        key_size=facts.key.size,
+        key_algorithm=key.algorithm,
+        key_size=key.size,
         created_at=now,
     )
 

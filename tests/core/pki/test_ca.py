@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from certctl_core.errors import Invalid, Refused
 from certctl_core.models.certificates import KeyUsageBit as Bit
-from certctl_core.pki import ca, crl, names, reading, serials, signing, usages
+from certctl_core.pki import ca, crl, keys, names, reading, serials, signing, usages
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, LeafPlan
@@ -81,7 +81,7 @@ def _fixed_authority() -> Authority:
         .not_valid_after(plans.NOW + timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier(ca.key_identifier(key.public_key())), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier(keys.key_identifier(key.public_key())), critical=False)
         .sign(key, None)
     )
     return Authority((root,), key)
@@ -181,7 +181,7 @@ def test_an_issuer_without_a_key_identifier_is_pointed_to_by_the_one_it_should_h
     key = plans.key(name="bare")
     bare = Authority((_ca_certificate(key),), key)
     leaf = ca.sign_leaf(bare, plans.plan())
-    assert _extension(leaf, x509.AuthorityKeyIdentifier).value.key_identifier == ca.key_identifier(key.public_key())
+    assert _extension(leaf, x509.AuthorityKeyIdentifier).value.key_identifier == keys.key_identifier(key.public_key())
     listed = crl.read(crl.sign_crl(bare, CrlPlan(1, plans.NOW, plans.NOW + timedelta(days=1), [])))
     assert crl.is_signed_by(listed, bare.certificate)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from certctl_core.errors import Invalid, TooLarge, Unreadable
 from certctl_core.models.certificates import RevocationReason
-from certctl_core.pki import ca, crl, keys, names, serials, signing
+from certctl_core.pki import crl, keys, names, serials, signing
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, RevokedEntry
@@ -220,5 +220,5 @@ def test_broken_crls_give_typed_errors(broken: bytes) -> None:
 def test_the_ca_and_its_crl_have_one_key_identifier() -> None:
     signed = crl.read(VALID)
     identifier = signed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    assert identifier == ca.key_identifier(plans.authority().private_key.public_key())
+    assert identifier == keys.key_identifier(plans.authority().private_key.public_key())
     assert keys.same_key(plans.authority().certificate, plans.authority().private_key)
