@@ -196,7 +196,7 @@ class PostgresTable(Table[F]):
     def many(self, identities: Iterable[str]) -> Mapping[str, F]:
         wanted = list(dict.fromkeys(identities))
         if len(wanted) < 2:
-            return self._present(wanted, self.find)
+            return self._those_there(wanted, self.find)
         found = self.select("SELECT {columns} FROM {table} AS t WHERE t.{key} = ANY(%(ids)s)", ids=wanted)
         by_id = {self._kind.identify(fact): fact for fact in found}
         return {identity: by_id[identity] for identity in wanted if identity in by_id}
@@ -204,7 +204,7 @@ class PostgresTable(Table[F]):
     def lock_many(self, identities: Iterable[str]) -> Mapping[str, F]:
         wanted = sorted(set(identities))
         if len(wanted) < 2:
-            return self._present(wanted, self._lock)
+            return self._those_there(wanted, self._lock)
         found = self.select(
             "SELECT {columns} FROM {table} AS t WHERE t.{key} = ANY(%(ids)s) ORDER BY t.{key} FOR UPDATE", ids=wanted
         )
@@ -302,7 +302,7 @@ class PostgresTable(Table[F]):
         return self._transaction.change(self._shape.statement(text), {"rows": rows, "ids": ids}, self._kind)
 
     @staticmethod
-    def _present(wanted: Sequence[str], find: Callable[[str], F | None]) -> Mapping[str, F]:
+    def _those_there(wanted: Sequence[str], find: Callable[[str], F | None]) -> Mapping[str, F]:
         """Those that are found. What is asked for by itself is found by a plan made once; a list of any length is
         planned anew each time, which takes longer than finding it."""
         facts = {identity: find(identity) for identity in wanted}
@@ -331,7 +331,7 @@ class PostgresTable(Table[F]):
                 continue
             comparisons = _COMPARISONS_OF_SEVERAL if column.is_several else _COMPARISONS
             conditions.append(comparisons[where.how].format(column.read, sql.SQL("%s")))
-            parameters.append(_parameter(where, _same if column.is_several else column.dump))
+            parameters.append(_parameter(where, same if column.is_several else column.dump))
         return conditions, parameters
 
     def _grouped(self, by: LiteralString, wheres: Sequence[Where]) -> Mapping[Any, int]:

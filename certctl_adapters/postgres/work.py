@@ -4,10 +4,11 @@ Works in threads and, when gevent has patched the standard library before psycop
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from attrs import frozen
 from psycopg import Connection, Error, OperationalError
@@ -113,7 +114,7 @@ class PostgresWork:
         connection = self._begin()
         transaction = Transaction(connection)
         try:
-            yield _PostgresWork(transaction)
+            yield _PostgresWork(transaction)  # type: ignore[abstract]  # what is abstract is answered by __getattr__
             if connection.info.transaction_status is TransactionStatus.INERROR:
                 raise TransactionAborted
             with our_errors():
@@ -152,48 +153,59 @@ class PostgresWork:
             ) from error
 
 
+_REPOSITORIES: Final[Mapping[str, Callable[[Transaction], Any]]] = {
+    "certificates": PostgresCertificates,
+    "versions": PostgresVersions,
+    "attempts": PostgresAttempts,
+    "revocations": PostgresRevocations,
+    "deployments": PostgresDeployments,
+    "jobs": PostgresJobs,
+    "agents": PostgresAgents,
+    "join_tokens": PostgresJoinTokens,
+    "issuers": partial(PostgresTable, shape=_ISSUER),
+    "targets": PostgresTargets,
+    "teams": partial(PostgresTable, shape=_TEAM),
+    "owners": partial(PostgresTable, shape=_OWNER),
+    "profiles": partial(PostgresTable, shape=_PROFILE),
+    "renewal_policies": partial(PostgresTable, shape=_RENEWAL_POLICY),
+    "notifications": PostgresNotifications,
+    "alerts": PostgresAlerts,
+    "reschedulings": PostgresReschedulings,
+    "pace": PostgresPace,
+    "agent_groups": PostgresAgentGroups,
+    "policy_rules": PostgresPolicyRules,
+    "violations": PostgresViolations,
+    "policy_reviews": PostgresPolicyReviews,
+    "approvals": PostgresApprovals,
+    "bulk_operations": PostgresBulkOperations,
+    "quotas": PostgresQuotas,
+    "api_keys": PostgresApiKeys,
+    "sessions": PostgresSessions,
+    "authorities": PostgresAuthorities,
+    "crls": PostgresCrls,
+    "scans": PostgresScans,
+    "discovered": PostgresDiscovered,
+    "scan_targets": partial(PostgresTable, shape=_SCAN_TARGET),
+    "endpoints": PostgresEndpoints,
+    "probes": PostgresProbes,
+    "audit": PostgresAuditTrail,
+    "seals": PostgresSeals,
+    "loops": PostgresLoops,
+    "calls": PostgresApiCalls,
+}
+
+
 class _PostgresWork(Work):
-    """One transaction."""
+    """One transaction. Its repositories are made when they are first asked for: most transactions need few of them."""
 
     def __init__(self, transaction: Transaction) -> None:
-        self.certificates = PostgresCertificates(transaction)
-        self.versions = PostgresVersions(transaction)
-        self.attempts = PostgresAttempts(transaction)
-        self.revocations = PostgresRevocations(transaction)
-        self.deployments = PostgresDeployments(transaction)
-        self.jobs = PostgresJobs(transaction)
-        self.agents = PostgresAgents(transaction)
-        self.join_tokens = PostgresJoinTokens(transaction)
-        self.issuers = PostgresTable(transaction, _ISSUER)
-        self.targets = PostgresTargets(transaction)
-        self.teams = PostgresTable(transaction, _TEAM)
-        self.owners = PostgresTable(transaction, _OWNER)
-        self.profiles = PostgresTable(transaction, _PROFILE)
-        self.renewal_policies = PostgresTable(transaction, _RENEWAL_POLICY)
-        self.notifications = PostgresNotifications(transaction)
-        self.alerts = PostgresAlerts(transaction)
-        self.reschedulings = PostgresReschedulings(transaction)
-        self.pace = PostgresPace(transaction)
-        self.agent_groups = PostgresAgentGroups(transaction)
-        self.policy_rules = PostgresPolicyRules(transaction)
-        self.violations = PostgresViolations(transaction)
-        self.policy_reviews = PostgresPolicyReviews(transaction)
-        self.approvals = PostgresApprovals(transaction)
-        self.quotas = PostgresQuotas(transaction)
-        self.bulk_operations = PostgresBulkOperations(transaction)
-        self.api_keys = PostgresApiKeys(transaction)
-        self.sessions = PostgresSessions(transaction)
-        self.authorities = PostgresAuthorities(transaction)
-        self.crls = PostgresCrls(transaction)
-        self.scans = PostgresScans(transaction)
-        self.discovered = PostgresDiscovered(transaction)
-        self.scan_targets = PostgresTable(transaction, _SCAN_TARGET)
-        self.endpoints = PostgresEndpoints(transaction)
-        self.probes = PostgresProbes(transaction)
-        self.audit = PostgresAuditTrail(transaction)
-        self.seals = PostgresSeals(transaction)
-        self.loops = PostgresLoops(transaction)
-        self.calls = PostgresApiCalls(transaction)
+        self._transaction = transaction
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _REPOSITORIES:
+            raise AttributeError(name)
+        made = self.__dict__[name] = _REPOSITORIES[name](self._transaction)
+        return made
 
 
 def _milliseconds(duration: timedelta) -> str:
