@@ -71,8 +71,9 @@ class Consent:
     ) -> "Consent":
         """About these certificates and jobs of theirs. `profiles`, and `issuers` if they have been read, are the
         certificates': what is compared has to be what is issued by."""
-        under = {job.certificate_id: job.approval_id for job in jobs if job.approval_id is not None}
-        concerned = [each for each in certificates if each.id in under or _wants_approval(profiles, each)]
+        under = [job for job in jobs if job.approval_id is not None]
+        held = {job.certificate_id for job in under}
+        concerned = [each for each in certificates if each.id in held or _wants_approval(profiles, each)]
         if not concerned:
             return cls(ports.bypass_approvals, profiles, {}, {}, {})
         return cls(
@@ -80,7 +81,7 @@ class Consent:
             profiles,
             work.issuers.many({each.issuer_id for each in concerned}) if issuers is None else issuers,
             work.targets.many({target for each in concerned for target in each.target_ids}),
-            work.approvals.many(under.values()) if under else {},
+            work.approvals.many([str(job.approval_id) for job in under]) if under else {},
         )
 
     def is_needed(self, certificate: ManagedCertificate) -> bool:

@@ -21,13 +21,15 @@ from certctl_web.media.reading import Accepts
 
 @frozen(kw_only=True)
 class Job:
-    """One piece of work. `next_attempt_at` is when a Failed job tries again by itself."""
+    """One piece of work. `next_attempt_at` is when a Failed job tries again by itself; `approval_id` is the request
+    that allows, or has yet to allow, what it issues."""
 
     id: str
     type: JobType
     certificate_id: str
     target_id: str | None = None
     agent_id: str | None = None
+    approval_id: str | None = None
     status: JobStatus
     attempts: int
     max_attempts: int

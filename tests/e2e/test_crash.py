@@ -6,10 +6,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from demo.handshakes import fingerprint, served
 from demo.processes import descendants, kill_all, wait_for
+from demo.rest import Api
 from demo.show import Show
 from demo.stage import Stage
 from demo.steps import join_agent
@@ -46,6 +48,26 @@ class Story:
         finally:
             os.kill(stage.agent_pid, signal.SIGCONT)
         return certificates
+
+    def strict_certificate(self, name: str) -> str:
+        """A certificate with a site of its own, that is issued when somebody else has approved it."""
+        stage = self.stage
+        site = stage.web.add_site(name)
+        if stage.web.program is None:
+            stage.web.start()
+        else:
+            stage.web.reload()
+        certificate = stage.add_certificate(site, stage.add_target(site))
+        stage.api.call("PUT", f"/api/v1/certificates/{certificate}", {"certificate_profile_id": "prof-strict"})
+        return certificate
+
+    def undecided(self, certificate: str) -> dict[str, Any]:
+        """The request that waits for somebody to decide, as soon as there is one."""
+        path = f"/api/v1/approvals?state=pending&certificate_id={certificate}"
+        found: dict[str, Any] = wait_for(
+            "a request for approval", lambda: next(iter(self.stage.api.get(path)["data"]), None), patience=60
+        )
+        return found
 
     def restart(self, **environment: str) -> None:
         self.stage.server.environment = {**self.stage.environment(), **environment}
@@ -114,6 +136,36 @@ def test_a_crash_at_this_point_loses_and_doubles_nothing(story: Story, point: st
     story.restart()
 
     story.must_converge(certificates)
+
+
+def test_what_changes_after_its_approval_is_not_issued_however_the_server_ends(story: Story) -> None:
+    """Killed when the CSR was there and the CA had not been asked; changed before anybody takes the job up again."""
+    stage = story.stage
+    second_person = stage.api.post("/api/v1/api-keys", {"name": "second person", "role": "operator"})
+    decider = Api(stage.url, stage.ca_file, second_person["key"])
+    stage.api.post("/api/v1/profiles", {"id": "prof-strict", "name": "Strict", "requires_approval": True})
+    stage.server.stop()
+    patient = {"CERTCTL_JOB_LEASE": "20s"}
+    story.restart(CERTCTL_TRIPWIRE="issue:1", **patient)
+
+    certificate = story.strict_certificate("approved.crash.test")
+    stage.api.post(f"/api/v1/certificates/{certificate}/renew", {})
+    first = story.undecided(certificate)
+    before = set(descendants(stage.server.pid))
+    decider.post(f"/api/v1/approvals/{first['id']}/approve", {"note": "as discussed"})
+    wait_for("a crash", lambda: True if before - set(descendants(stage.server.pid)) else None)
+    stage.server.kill_with_children()
+    story.restart(**patient)
+    stage.api.call("PUT", f"/api/v1/certificates/{certificate}", {"sans": ["other.crash.test"]})
+
+    second = story.undecided(certificate)
+    assert second["content"]["names"] == ["approved.crash.test", "other.crash.test"]
+    assert stage.api.get(f"/api/v1/approvals/{first['id']}")["state"] == "expired"
+    assert stage.versions(certificate) == []
+    decider.post(f"/api/v1/approvals/{second['id']}/approve", {})
+    story.must_converge([certificate])
+    stage.server.stop()
+    story.restart()
 
 
 def test_crashes_at_random_moments_lose_and_double_nothing(story: Story) -> None:

@@ -65,7 +65,8 @@ class Crowd:
         self.certificates = [world.certificate(*targets, name=f"site-{number}") for number in range(CERTIFICATES)]
         wanted = catalog.CreateProfile(id=STRICT, name="strict", requires_approval=True)
         catalog.create_profile(world.ports, ADMIN, wanted)
-        for certificate in self.certificates[::2]:
+        self.strict = self.certificates[::2]
+        for certificate in self.strict:
             strict = certificates.UpdateCertificate(profile_id=STRICT)
             certificates.update(world.ports, ADMIN, certificate.id, strict)
         self.accidents: list[Exception] = []
@@ -75,20 +76,13 @@ class Crowd:
         ports, certificate, agent = self.world.ports, chance.choice(self.certificates), chance.choice(self.agents)
         often: list[Callable[[], object]] = [
             lambda: renewal.renew(ports, ADMIN, certificate.id, force=chance.random() < 0.5),
-            lambda: self.world.submit(certificate, agent, f"{agent.name} {chance.random()}"),
-            lambda: self.world.submit(certificate, agent, f"{agent.name} {certificate.name}"),
+            lambda: self.submit(certificate, agent, f"{agent.name} {chance.random()}"),
+            lambda: self.submit(certificate, agent, f"{agent.name} {certificate.name}"),
             lambda: self.deploy(agent, chance),
             lambda: renewal.sweep(ports),
             lambda: jobs.release_lapsed(ports),
             lambda: jobs.retry_due(ports),
             lambda: jobs.time_out(ports, timedelta(0)),
-            lambda: approvals.expire(ports, timedelta(minutes=3)),
-            lambda: self.any_request(chance, approvals.approve),
-            lambda: self.any_request(chance, approvals.approve),
-            lambda: self.any_request(chance, approvals.reject),
-            lambda: certificates.update(
-                ports, ADMIN, certificate.id, certificates.UpdateCertificate(sans=(f"{chance.choice('ab')}.example",))
-            ),
             lambda: issuance.process_due(ports, limit=2),
             lambda: deployment.deploy(ports, ADMIN, certificate.id),
             lambda: self.any_job(chance, jobs.retry),
@@ -105,7 +99,27 @@ class Crowd:
             lambda: self.all_at_once(BulkAction.REVOKE, chance),
             lambda: agents.retire(ports, ADMIN, self.agents[1].id, force=True, reason="tested"),
         ]
-        return chance.choice(seldom if chance.random() < 0.02 else often)
+        weighted = ((often, 0.78), (self.approving(chance), 0.2), (seldom, 0.02))
+        (chosen,) = chance.choices([acts for acts, _ in weighted], [weight for _, weight in weighted])
+        return chance.choice(chosen)
+
+    def approving(self, chance: random.Random) -> list[Callable[[], object]]:
+        """Deciders are quicker than those who change what is asked about."""
+        ports, certificate, agent = self.world.ports, chance.choice(self.strict), chance.choice(self.agents)
+        names = certificates.UpdateCertificate(sans=(f"{chance.choice('ab')}.example",))
+        approve: Callable[[], object] = lambda: self.any_request(chance, approvals.approve)  # noqa: E731
+        return [
+            approve,
+            approve,
+            approve,
+            lambda: self.any_request(chance, approvals.reject),
+            lambda: self.submit(certificate, agent, f"{agent.name} {certificate.name}"),
+            lambda: certificates.update(ports, ADMIN, certificate.id, names),
+            lambda: approvals.expire(ports, timedelta(minutes=20)),
+        ]
+
+    def submit(self, certificate: ManagedCertificate, agent: Agent, key_name: str) -> None:
+        self.world.submit(self.world.now_is(certificate), agent, key_name)
 
     def deploy(self, agent: Agent, chance: random.Random) -> None:
         ports, me = self.world.ports, as_agent(agent)
@@ -131,7 +145,8 @@ class Crowd:
             change(self.world.ports, ADMIN, chance.choice(there).id)
 
     def any_request(self, chance: random.Random, decide: Callable[..., object]) -> None:
-        if there := approvals.page(self.world.ports, SYSTEM, Query(descending=True, limit=5)).items:
+        undecided = (Where("state", ApprovalState.PENDING),) if chance.random() < 0.8 else ()
+        if there := approvals.page(self.world.ports, SYSTEM, Query(undecided, descending=True, limit=5)).items:
             decide(self.world.ports, DECIDER, chance.choice(there).id)
 
     def member(self, seed: int) -> None:

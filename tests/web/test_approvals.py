@@ -37,7 +37,8 @@ def test_a_request_is_listed_shown_and_approved_by_somebody_else(fleet: Api, age
     assert listed["metadata"]["names"] == "site.example.com, www.site.example.com"
     text = json.dumps(listed["content"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert hashlib.sha256(text.encode()).hexdigest() == listed["content_sha256"]
-    assert fleet.get(f"/api/v1/jobs/{listed['job_id']}").json["status"] == "AwaitingApproval"
+    job = fleet.get(f"/api/v1/jobs/{listed['job_id']}").json
+    assert (job["status"], job["approval_id"]) == ("AwaitingApproval", listed["id"])
     assert fleet.get(f"/api/v1/agents/{agent.id}/work", by=agent.key).json["jobs"] == []
     assert fleet.submit(agent, "mc-site").status == 409
 

@@ -95,6 +95,12 @@ def test_no_authentication_is_for_loopback_only() -> None:
     )
 
 
+def test_bypassing_approvals_is_warned_of() -> None:
+    reading = settings.read({"CERTCTL_APPROVAL_BYPASS": "true"})
+    assert reading.settings.jobs.approval_bypass
+    assert "without anybody looking at it" in reading.warnings[0]
+
+
 def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:
     reading = settings.load({"CERTCTL_SERVER_PROT": "1", "CERTCTL_WHATEVER": "1", "PATH": "/bin"})
     assert reading.warnings == (
