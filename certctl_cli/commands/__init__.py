@@ -5,13 +5,14 @@ from typing import Final
 
 from certctl_cli import operations
 from certctl_cli.command import Command
-from certctl_cli.commands import agents, audit, bulk, catalog, certs, jobs, server, session
+from certctl_cli.commands import agents, audit, bulk, catalog, certs, imports, jobs, server, session
 
 BY_HAND: Final[tuple[Command, ...]] = (
     *server.COMMANDS,
     *session.COMMANDS,
     *certs.COMMANDS,
     *bulk.COMMANDS,
+    *imports.COMMANDS,
     *agents.COMMANDS,
     *jobs.COMMANDS,
     *catalog.COMMANDS,
