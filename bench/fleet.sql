@@ -61,8 +61,8 @@ FROM generate_series(1, 2 * pg_temp.agents()) AS n;
 
 INSERT INTO managed_certificates (
     id, name, common_name, sans, environment, owner_id, team_id, issuer_id, renewal_policy_id, certificate_profile_id,
-    target_ids, tags, source, status, generation, expires_at, renew_at, next_alert_at, last_renewal_at,
-    last_deployment_at, revoked_at, revocation_reason, created_at, updated_at
+    target_ids, tags, source, status, generation, valid_from, expires_at, renew_at, next_alert_at, overdue_at,
+    overdue_reported_at, last_renewal_at, last_deployment_at, revoked_at, revocation_reason, created_at, updated_at
 )
 SELECT pg_temp.certificate(n), format('svc-%s', lpad(n::text, 7, '0')), cn, ARRAY[cn, 'www.' || cn],
        -- A few in a small environment, so that a filter which leaves little is among those measured.
@@ -77,11 +77,14 @@ SELECT pg_temp.certificate(n), format('svc-%s', lpad(n::text, 7, '0')), cn, ARRA
        CASE WHEN n % 10 = 0 THEN 'ACME' ELSE 'API' END,
        status,
        CASE WHEN status = 'Pending' THEN 0 WHEN n % 5 = 0 THEN 2 ELSE 1 END,
-       expires_at,
+       expires_at - interval '90 days', expires_at,
        CASE WHEN status = 'Active' THEN expires_at - interval '27 days'
             WHEN status = 'Expiring' THEN pg_temp.at() + interval '3 days' + share * interval '3 days' END,
        CASE WHEN status = 'Active' THEN expires_at - interval '27 days'
             WHEN status = 'Expiring' THEN pg_temp.at() + interval '3 days' + share * interval '3 days' END,
+       -- One in a hundred is overdue, and was reported.
+       CASE WHEN status IN ('Active', 'Failed', 'RenewalInProgress') THEN expires_at - interval '22 days' END,
+       CASE WHEN status IN ('Failed', 'RenewalInProgress') THEN expires_at - interval '22 days' END,
        expires_at - interval '90 days', expires_at - interval '90 days' + interval '1 minute',
        CASE WHEN status = 'Revoked' THEN pg_temp.at() - share * interval '30 days' END,
        CASE WHEN status = 'Revoked' THEN 'superseded' END,

@@ -108,8 +108,7 @@ class Server:
 
     def _processes(self) -> tuple[list[int], list[int]]:
         """Those of our programs and those of the database."""
-        first = postmaster.read_pid_file(self.fleet.data / "postgres" / "cluster")
-        database = [first.pid, *descendants(first.pid)] if first else []
+        database = database_processes(self.fleet)
         ours = [self._program.pid, *descendants(self._program.pid)]
         return [pid for pid in ours if pid not in database], database
 
@@ -191,6 +190,12 @@ class Client:
         if not data:
             raise ConnectionResetError("the server closed the connection")
         return data
+
+
+def database_processes(fleet: Fleet) -> list[int]:
+    """The fleet's database and all it has started."""
+    first = postmaster.read_pid_file(fleet.data / "postgres" / "cluster")
+    return [first.pid, *descendants(first.pid)] if first else []
 
 
 def processor_time(pid: int) -> float:

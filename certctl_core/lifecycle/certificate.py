@@ -12,6 +12,7 @@ withdrawn on purpose, and reviving them takes a new certificate.
 
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from attrs import evolve
 
@@ -51,12 +52,13 @@ CERTIFICATE: Machine[S, CertificateEvent] = Machine(
 
 
 def step(
-    certificate: ManagedCertificate, event: CertificateEvent, at: datetime, reason: str = ""
+    certificate: ManagedCertificate, event: CertificateEvent, at: datetime, reason: str = "", **changes: Any
 ) -> ManagedCertificate:
-    """The certificate after `event` at `at`. Raises `IllegalTransition`."""
+    """The certificate after `event` at `at`, and with whatever else changes with it. Raises `IllegalTransition`."""
     return evolve(
         certificate,
         status=CERTIFICATE.next(certificate.status, event),
         status_reason=reason,
         updated_at=at,
+        **changes,
     )

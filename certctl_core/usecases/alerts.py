@@ -92,12 +92,15 @@ def _look(
     if end is None:
         return evolve(certificate, next_alert_at=None), None
     counting = policy_of_alerts.thresholds(policy, certificate.valid_from, end)
-    moved = evolve(certificate, next_alert_at=policy_of_alerts.next_alert_at(counting, end, now))
+    following = policy_of_alerts.next_alert_at(counting, end, now)
     threshold = policy_of_alerts.threshold_crossed(counting, end, now)
     if threshold is None:
-        return moved, None
-    if moved.status is CertificateStatus.ACTIVE:
-        moved = life.step(moved, CertificateEvent.APPROACH_EXPIRY, now, moved.status_reason)
+        return evolve(certificate, next_alert_at=following), None
+    if certificate.status is CertificateStatus.ACTIVE:
+        reason = certificate.status_reason
+        moved = life.step(certificate, CertificateEvent.APPROACH_EXPIRY, now, reason, next_alert_at=following)
+    else:
+        moved = evolve(certificate, next_alert_at=following)
     return moved, ExpirationAlert(certificate_id=certificate.id, expires_at=end, threshold_days=threshold, told_at=now)
 
 

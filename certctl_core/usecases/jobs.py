@@ -6,7 +6,7 @@ gives the job back, and the next run starts from what the database knows: an iss
 number and validity were fixed before the CA was called, a deployment from the newest version of its key holder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,6 +20,7 @@ from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
 from certctl_core.models.access import SYSTEM, Actor, Principal
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
+from certctl_core.models.records import AuditEvent
 from certctl_core.policy import renewal as renewal_policy
 from certctl_core.policy import retry as retry_policy
 from certctl_core.ports import Ports
@@ -211,12 +212,7 @@ def must_not_be_hopeless(job: Job) -> None:
 
 def release_lapsed(ports: Ports) -> int:
     """Give back jobs whose holder did not record a result in time. Returns how many."""
-
-    def give_back(work: Work, job: Job, now: datetime) -> None:
-        released = work.jobs.save(life.release(job, now))
-        audit_change(work, "job_released", job, released, now)
-
-    return _sweep(ports, lambda work, now: work.jobs.due_releases(now, BATCH), give_back)
+    return _sweep(ports, lambda work, now: work.jobs.due_releases(now, BATCH), life.release, "job_released")
 
 
 def purge(ports: Ports, keep: timedelta) -> int:
@@ -232,12 +228,7 @@ def purge(ports: Ports, keep: timedelta) -> int:
 
 def retry_due(ports: Ports) -> int:
     """Failed jobs whose pause is over try again. Returns how many."""
-
-    def try_again(work: Work, job: Job, now: datetime) -> None:
-        again = work.jobs.save(life.retry(job, now))
-        audit_change(work, "job_retry", job, again, now)
-
-    return _sweep(ports, lambda work, now: work.jobs.due_retries(now, BATCH), try_again)
+    return _sweep(ports, lambda work, now: work.jobs.due_retries(now, BATCH), life.retry, "job_retry")
 
 
 def waiting_for_workers(ports: Ports) -> int:
@@ -254,7 +245,8 @@ def waiting_for_workers(ports: Ports) -> int:
 def _sweep(
     ports: Ports,
     due: Callable[[Work, datetime], Sequence[Job]],
-    change: Callable[[Work, Job, datetime], None],
+    change: Callable[[Job, datetime], Job],
+    action: str,
 ) -> int:
     """Change due jobs batch by batch, one transaction each, so that a long list never holds locks for long."""
     done = 0
@@ -262,8 +254,9 @@ def _sweep(
         now = ports.clock.now()
         with ports.work() as work:
             batch = due(work, now)
-            for job in batch:
-                change(work, job, now)
+            changed = work.jobs.save_many([change(job, now) for job in batch])
+            pairs = zip(batch, changed, strict=True)
+            work.audit.add(*(event for before, after in pairs for event in _changed(action, before, after, now)))
         done += len(batch)
         if len(batch) < BATCH:
             return done
@@ -271,38 +264,39 @@ def _sweep(
 
 def time_out(ports: Ports, csr_after: timedelta) -> int:
     """Fail jobs that have waited too long for their agent's CSR. Returns how many."""
-    now = ports.clock.now()
-    with ports.work() as work:
-        overdue = [job.id for job in work.jobs.due_timeouts(now - csr_after, BATCH)]
-    for job_id in overdue:
+    done = 0
+    while True:
+        now = ports.clock.now()
         with ports.work() as work:
-            held = lock(work, job_id)
-            if held.job.status is not JobStatus.AWAITING_CSR:
-                continue
-            error = f"agent {held.job.agent_id} sent no CSR within {csr_after}: is it running and online?"
-            failed = fail(work, SYSTEM, held, now, error)
-            audit_change(work, "job_timeout", held.job, failed, now)
-    return len(overdue)
+            overdue = [job.id for job in work.jobs.due_timeouts(now - csr_after, BATCH)]
+        for job_id in overdue:
+            _time_out(ports, job_id, csr_after, now)
+        done += len(overdue)
+        if len(overdue) < BATCH:
+            return done
+
+
+def _time_out(ports: Ports, job_id: str, csr_after: timedelta, now: datetime) -> None:
+    with ports.work() as work:
+        held = lock(work, job_id)
+        if held.job.status is not JobStatus.AWAITING_CSR:
+            return
+        error = f"agent {held.job.agent_id} sent no CSR within {csr_after}: is it running and online?"
+        failed = fail(work, SYSTEM, held, now, error)
+        audit_change(work, "job_timeout", held.job, failed, now)
 
 
 def audit_change(work: Work, action: str, before: Job, after: Job, now: datetime, actor: Actor = SYSTEM) -> None:
-    """Record what became of a job. That one waits for a CSR is told of its certificate, too, unless it did from the
-    beginning."""
-    events = [
-        audit.event(
-            actor,
-            now,
-            action,
-            "job",
-            before.id,
-            old_status=before.status.value,
-            new_status=after.status.value,
-        )
-    ]
+    """Record what became of a job."""
+    work.audit.add(*_changed(action, before, after, now, actor))
+
+
+def _changed(action: str, before: Job, after: Job, now: datetime, actor: Actor = SYSTEM) -> Iterator[AuditEvent]:
+    """That a job waits for a CSR is told of its certificate, too, unless it did from the beginning."""
+    old, new = before.status.value, after.status.value
+    yield audit.event(actor, now, action, "job", before.id, old_status=old, new_status=new)
     if after.status is JobStatus.AWAITING_CSR:
-        awaiting = ("renewal_awaiting_csr", "certificate", after.certificate_id)
-        events.append(audit.event(SYSTEM, now, *awaiting, job_id=after.id))
-    work.audit.add(*events)
+        yield audit.event(SYSTEM, now, "renewal_awaiting_csr", "certificate", after.certificate_id, job_id=after.id)
 
 
 def is_open(job: Job) -> bool:

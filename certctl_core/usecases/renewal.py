@@ -262,7 +262,7 @@ def _begin(
         jobs = tuple(each.job for each in asked)
     for job in jobs:
         outcome.note(actor, now, "renewal_job_created", certificate, job_id=job.id, agent_id=job.agent_id)
-    begun = evolve(life.step(certificate, CertificateEvent.RENEW, now), renew_at=None)
+    begun = life.step(certificate, CertificateEvent.RENEW, now, renew_at=None)
     outcome.opened += jobs
     outcome.certificates.append(begun)
     return Begun(begun, jobs)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -175,6 +176,18 @@ def test_status_names_what_needs_somebody(plane: Plane, certctl: Certctl) -> Non
     told = json.loads(certctl("--format", "json", "status").out)
     assert told["server"] == {"url": plane.url, "ready": True, "status": "ready", "version": __version__}
     assert told["attention"][0]["what"] == "1 failed jobs"
+
+
+def test_status_names_what_should_have_been_renewed(plane: Plane, certctl: Certctl) -> None:
+    agent = plane.api.agent()
+    plane.api.certificate(plane.api.target(agent), name="shop")
+    plane.api.issue(agent, "mc-shop")
+    plane.api.clock.advance(timedelta(days=80))
+    said = certctl("status")
+    (late,) = [row for row in said.cells if row[0] == "1 renewals that should have happened"]
+    assert late[1].startswith("mc-shop: since 2031-05-1")
+    assert late[2] == "certctl stats overdue-renewals"
+    assert "mc-shop" in certctl("stats", "overdue-renewals", "--format", "csv").out
 
 
 def test_json_is_what_the_server_said(plane: Plane, certctl: Certctl) -> None:

@@ -297,7 +297,13 @@ def _trouble(company: Company, shop: ManagedCertificate) -> None:
     renewing = company.managed("cdn.example.org", S.RENEWAL_IN_PROGRESS, timedelta(days=26), "edge-1")
     company.version(renewing, 1, company.now + timedelta(days=26), "edge-1")
     failed = company.managed(
-        "billing.example.org", S.FAILED, timedelta(days=4, hours=2), "lab", status_reason="agent agent-lab sent no CSR"
+        "billing.example.org",
+        S.FAILED,
+        timedelta(days=4, hours=2),
+        "lab",
+        status_reason="agent agent-lab sent no CSR",
+        overdue_at=company.now - timedelta(days=18),
+        overdue_reported_at=company.now - timedelta(days=18),
     )
     company.version(failed, 1, company.now + timedelta(days=4, hours=2), "lab")
     company.managed("intranet.example.org", S.EXPIRED, timedelta(days=-2), "lab")

@@ -217,6 +217,7 @@ def _audit_length(browser: Browser) -> int:
 def test_the_overview_counts_and_names_what_needs_attention(full: Browser) -> None:
     text = full.sign_in().text
     assert "1 certificate expired" in text
+    assert "1 certificate should have been renewed by now" in text
     assert "2 jobs failed" in text
     assert "1 agent went silent" in text
     assert "1 part of the scheduler not well" in text
@@ -224,6 +225,14 @@ def test_the_overview_counts_and_names_what_needs_attention(full: Browser) -> No
     with full.store.work() as work:
         total = work.certificates.page(Query(limit=1)).total
     assert f"Certificates {total}" in text
+
+
+def test_what_should_have_been_renewed_can_be_listed_alone(full: Browser) -> None:
+    full.sign_in()
+    text = full.get("/certificates?overdue=yes").text
+    assert "Should have been renewed by now" in text
+    assert "billing.example.org" in text
+    assert "1 certificate" in text
 
 
 def test_the_chart_has_a_table_that_says_the_same(full: Browser) -> None:

@@ -18,7 +18,7 @@ from certctl_core.models.certificates import (
     RevocationReason,
 )
 from certctl_core.ports.store import Is, Query, Where
-from certctl_core.usecases import audit, certificates, deployment, jobs, naming, renewal, revocation
+from certctl_core.usecases import audit, certificates, deployment, jobs, naming, renewal, revocation, watchdog
 from certctl_web.dashboard import listing
 from certctl_web.dashboard.guard import Asked, Desk, Done, Shown
 
@@ -35,7 +35,7 @@ def all_of_them(desk: Desk, asked: Asked) -> Shown:
     by_expiry = asked.text("sort") == "expires"
     listed = listing.turn(
         lambda query: certificates.page(desk.ports, asked.visit.principal, query),
-        Query(_conditions(asked, by_expiry), sort="expires_at" if by_expiry else "name"),
+        Query(_conditions(asked, by_expiry, asked.visit.at), sort="expires_at" if by_expiry else "name"),
         asked.fields,
         "/certificates",
         lambda c: ((c.expires_at or _SINCE_EVER) if by_expiry else c.name, c.id),
@@ -49,13 +49,14 @@ def all_of_them(desk: Desk, asked: Asked) -> Shown:
             "chosen": asked.text("status"),
             "by_expiry": by_expiry,
             "expires_on": _day(asked.text("expires")),
+            "overdue": asked.text("overdue") == "yes",
             "statuses": list(CertificateStatus),
         },
     )
 
 
-def _conditions(asked: Asked, by_expiry: bool) -> tuple[Where, ...]:
-    found = []
+def _conditions(asked: Asked, by_expiry: bool, now: datetime) -> tuple[Where, ...]:
+    found = list(watchdog.overdue(now)) if asked.text("overdue") == "yes" else []
     if search := asked.text("q"):
         found.append(Where("names", search, Is.CONTAINS))
     if chosen := asked.text("status"):

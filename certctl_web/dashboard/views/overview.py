@@ -103,6 +103,11 @@ def _concerns(figures: status.Summary, loops: list[Tone]) -> list[Concern]:
     found = [
         Concern(expired, f"{_plural(expired, 'certificate')} expired", "/certificates?status=Expired"),
         Concern(failed, f"{_plural(failed, 'certificate')} could not be renewed", "/certificates?status=Failed"),
+        Concern(
+            figures.overdue,
+            f"{_plural(figures.overdue, 'certificate')} should have been renewed by now",
+            "/certificates?overdue=yes",
+        ),
         Concern(failed_jobs, f"{_plural(failed_jobs, 'job')} failed", "/jobs?status=Failed"),
         Concern(silent, f"{_plural(silent, 'agent')} went silent", "/agents"),
         Concern(unwell, f"{_plural(unwell, 'part')} of the scheduler not well", "#loops"),
