@@ -100,14 +100,23 @@ def seeded(place: Path, size: int = SIZE) -> Fleet:
         fleet = Fleet(data, size, datetime.fromisoformat(moment), float(took))
         if datetime.now(UTC) - fleet.at < GOOD_FOR:
             return fleet
-    for old in place.glob(f"fleet-{size}-*"):
-        EmbeddedPostgres(old / "postgres").stop()
-        shutil.rmtree(old)
+    _forget_old(place)
+    if data.exists():  # begun and not finished, or too old
+        EmbeddedPostgres(data / "postgres").stop()
+        shutil.rmtree(data)
     started = time.monotonic()
     at = seed(data, size)
     seconds = time.monotonic() - started
     mark.write_text(f"{at.isoformat()} {seconds:.1f}\n")
     return Fleet(data, size, at, seconds)
+
+
+def _forget_old(place: Path) -> None:
+    """Remove fleets that are of no use any more. One of another release may be somebody's at this moment."""
+    for old in place.glob("fleet-*"):
+        if time.time() - old.stat().st_mtime > GOOD_FOR.total_seconds():
+            EmbeddedPostgres(old / "postgres").stop()
+            shutil.rmtree(old)
 
 
 def seed(data: Path, size: int) -> datetime:
@@ -179,6 +188,7 @@ def fill(url: str, size: int, at: datetime, templates: Sequence[Template]) -> No
         for statement in _statements():
             connection.execute(statement)
         connection.execute("RESET session_replication_role")
+    _run(url, b"SELECT recount()")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda definition: _run(url, definition), indexes))
     _run(url, b"VACUUM (ANALYZE)")
@@ -259,6 +269,7 @@ def _take_indexes_away(connection: psycopg.Connection[Any]) -> list[bytes]:
                 "audit_events",
                 "notification_events",
                 "discovered_certificates",
+                "certificate_names",
             ]
         ],
     ).fetchall()

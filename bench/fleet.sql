@@ -118,6 +118,10 @@ INSERT INTO certificate_target_mappings (certificate_id, target_id, installed_at
 SELECT id, target_ids[1], last_deployment_at, last_deployment_at FROM managed_certificates
 ON CONFLICT DO NOTHING;
 
+INSERT INTO certificate_names (certificate_id, names)
+SELECT id, name || E'\n' || common_name FROM managed_certificates
+ON CONFLICT DO NOTHING;
+
 -- What was issued: the newest generation of each certificate and, of every fifth, the one before.
 INSERT INTO certificate_versions (
     id, certificate_id, generation, agent_id, issuer_id, serial_number, not_before, not_after, fingerprint_sha256,

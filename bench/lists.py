@@ -91,7 +91,7 @@ def filters(fleet: Fleet) -> Mapping[str, str]:
 
 def run(suite: Suite) -> None:
     fleet = suite.fleet
-    times = 100 if fleet.size >= 100_000 else 20
+    times = 40 if fleet.size >= 100_000 else 20
     with Server(fleet, "web") as server, server.client() as client:
         _first_pages(suite.report("Certificates, first page of 50"), server, client, times)
         _far_pages(suite.report("Certificates, the last page by cursor"), server, client, times)

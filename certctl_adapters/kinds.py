@@ -33,7 +33,7 @@ from certctl_core.models.certificates import (
     ManagedCertificate,
     Revocation,
 )
-from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobType
+from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
 from certctl_core.models.observed import (
     DiscoveredCertificate,
     DiscoveryScan,
@@ -42,7 +42,7 @@ from certctl_core.models.observed import (
     ProbeRecord,
 )
 from certctl_core.models.policies import PolicyRule, PolicyViolation
-from certctl_core.models.records import AuditEvent, LoopState, Notification
+from certctl_core.models.records import AuditEvent, LoopState, Notification, NotificationStatus
 from certctl_core.models.trail import Checkpoint, Entry
 from certctl_core.ports.store import Is, Query, StoredAuthority, StoredCrl, StoredSigner
 
@@ -97,12 +97,21 @@ class Unique:
 
 
 @frozen
+class Ending:
+    """How a row has ended, by the word of its status, and when."""
+
+    status: str
+    at: datetime
+
+
+@frozen
 class Kind(Generic[F]):
     """One kind of row. `columns` names the columns that are not called like their field.
 
     `extra_filters` are filters on something that is not a field of the fact, with the comparisons they know. `limits`
     are fields that say what the row is limited to, which have comparisons of their own.
-    `sorts` maps what may be sorted by to the field it means.
+    `sorts` maps what may be sorted by to the field it means. `ending` says how a row has ended and when, or None; how
+    many ended how is kept when the rows are gone.
     """
 
     table: str
@@ -116,6 +125,7 @@ class Kind(Generic[F]):
     extra_filters: Mapping[str, Collection[Is]] = field(factory=dict)
     limits: frozenset[str] = frozenset()
     sorts: Mapping[str, str] = field(factory=dict)
+    ending: Callable[[F], Ending | None] | None = None
 
     @property
     def fields(self) -> Mapping[str, "attrs.Attribute[Any]"]:
@@ -221,6 +231,16 @@ def _is_undecided(request: ApprovalRequest) -> bool:
 
 def _is_open_deployment(job: Job) -> bool:
     return job.type is JobType.DEPLOYMENT and job.status in OPEN_JOB
+
+
+def _end_of_job(job: Job) -> Ending | None:
+    is_over = job.status is JobStatus.COMPLETED or (job.status is JobStatus.FAILED and job.next_attempt_at is None)
+    return Ending(job.status.value, job.completed_at or job.updated_at) if is_over else None
+
+
+def _end_of_notification(notification: Notification) -> Ending | None:
+    is_over = notification.status in (NotificationStatus.SENT, NotificationStatus.DEAD)
+    return Ending(notification.status.value, notification.sent_at or notification.created_at) if is_over else None
 
 
 _CREATED: Final = ("created_at", "updated_at", "name")
@@ -340,7 +360,8 @@ JOBS: Final = Kind(
         " created_at updated_at"
     ),
     extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
-    sorts=_sorts("created_at", "updated_at", "scheduled_at"),
+    sorts=_sorts("created_at"),
+    ending=_end_of_job,
 )
 ATTEMPTS: Final = Kind(
     "issuance_attempts",
@@ -388,6 +409,7 @@ NOTIFICATIONS: Final = Kind(
     filters=_names("id type status channel recipient certificate_id next_retry_at created_at"),
     extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
     sorts=_sorts("created_at"),
+    ending=_end_of_notification,
 )
 AGENT_GROUPS: Final = Kind(
     "agent_groups",

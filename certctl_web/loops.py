@@ -24,6 +24,7 @@ from certctl_core.usecases import (
     rescheduling,
     reviews,
     sealing,
+    tallies,
     violations,
     watchdog,
 )
@@ -97,6 +98,10 @@ def _seals(on: Duty) -> int:
     return sealing.seal(on.ports)
 
 
+def _tallies(on: Duty) -> int:
+    return tallies.tally(on.ports)
+
+
 def _policy_checks(on: Duty) -> int:
     return reviews.sweep(on.ports)
 
@@ -110,10 +115,14 @@ def _housekeeping(on: Duty) -> int:
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)
     notifications.purge(on.ports, on.settings.storage.notification_retention)
+    tallies.close_days(on.ports)
     violations.purge(on.ports, on.settings.storage.violation_retention)
     over = jobs.purge(on.ports, on.settings.jobs.retention) + bulk.forget(on.ports, on.settings.jobs.retention)
     return access.purge_sessions(on.ports) + over
 
+
+TALLY_EVERY: Final = timedelta(seconds=10)
+"""Whoever asks for a total reads what has changed since, so the pause bounds what that costs."""
 
 LOOPS: Final[Sequence[Loop]] = (
     Loop("renewal_check", lambda every: every.renewal_check, _renewals, "begins renewals, tells of ends to come"),
@@ -126,6 +135,7 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("short_lived_expiry", lambda every: every.short_lived, _expiries, "marks what has run out as Expired"),
     Loop("bulk_operations", lambda every: every.bulk, _bulk_operations, "carries on with operations on many"),
     Loop("audit_seal", lambda every: every.audit_seal, _seals, "seals new events of the audit trail"),
+    Loop("tallies", lambda _: TALLY_EVERY, _tallies, "takes changes into the totals of lists and statistics"),
     Loop("policy_check", lambda every: every.policy_check, _policy_checks, "judges again what time or a rule changed"),
     Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),
 )

@@ -80,6 +80,10 @@ class MemoryCertificates(MemoryTable[ManagedCertificate], Certificates):
         found = Counter(c.status for c in self.having(where))
         return {status: found[status] for status in CertificateStatus}
 
+    def ending(self, after: datetime, before: datetime, where: Sequence[Where] = ()) -> int:
+        ends = (c.expires_at for c in self.having(where) if c.status in _IN_USE and c.expires_at is not None)
+        return sum(after < end < before for end in ends)
+
     def expiring_by_day(
         self, start: datetime, days: int, where: Sequence[Where] = ()
     ) -> Sequence[tuple[datetime, int]]:

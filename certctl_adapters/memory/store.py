@@ -33,6 +33,7 @@ from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, Me
 from certctl_adapters.memory.schedule import MemoryAlerts, MemoryPace, MemoryReschedulings
 from certctl_adapters.memory.seals import MemorySeals
 from certctl_adapters.memory.table import MemoryTable
+from certctl_adapters.memory.tallies import MemoryTallies
 from certctl_adapters.memory.transaction import Tables, Transaction
 from certctl_core.ports.store import Work
 
@@ -87,6 +88,7 @@ class MemoryWork(Work):
         self.seals = MemorySeals(transaction)
         self.loops = MemoryLoops(transaction)
         self.calls = MemoryApiCalls(transaction)
+        self.tallies = MemoryTallies(transaction)
 
 
 class MemoryStore:

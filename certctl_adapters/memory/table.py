@@ -74,6 +74,9 @@ class MemoryTable(Table[F]):
         self._kind.check(query)
         return page_of(self._rows.values(), self._kind, query, self._extra)
 
+    def count(self, *where: Where) -> int:
+        return self.page(Query(where, sort=next(iter(self._kind.sorts)), limit=0)).total
+
     def _extra(self, fact: F, name: str) -> Any:
         """What a filter that is no field of the fact compares with; a tuple means any of its values."""
         return getattr(fact, name)

@@ -1,6 +1,7 @@
 """Rows in dictionaries, with an undo log: what a transaction needs and nothing more."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -11,6 +12,7 @@ from certctl_core.errors import CertctlError, NotFound
 F = TypeVar("F")
 Tables = dict[str, dict[Any, Any]]
 
+ENDINGS = "daily_endings"
 _ABSENT = object()
 
 
@@ -71,7 +73,17 @@ class Transaction:
         for unique in kind.uniques:
             if (key := unique.key(fact)) is not None:
                 self.set(unique.constraint, key, identity)
+        self._note_ending(kind, self.rows(kind.table).get(identity), fact)
         self.set(kind.table, identity, fact)
+
+    def _note_ending(self, kind: Kind[F], before: F | None, after: F) -> None:
+        """Count rows that end, by how and on which day."""
+        if kind.ending is None or (end := kind.ending(after)) is None:
+            return
+        known = kind.ending(before) if before is not None else None
+        if known is None or known.status != end.status:
+            key = kind.table, end.status, end.at.astimezone(UTC).date()
+            self.set(ENDINGS, key, self.rows(ENDINGS).get(key, 0) + 1)
 
     def delete(self, kind: Kind[Any], identity: str) -> None:
         """Remove a row and do to its referrers what their references say. Raises `NotFound` or `InUse`."""

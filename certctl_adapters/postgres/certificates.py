@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from psycopg import sql
 
 from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, TARGETS, VERSIONS, Kind
+from certctl_adapters.postgres import totals
 from certctl_adapters.postgres.codecs import as_json
+from certctl_adapters.postgres.listing import Listing, where_clause
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, CertificateId, IssuerId, RenewalPolicyId, TargetId, VersionId
@@ -22,7 +24,7 @@ from certctl_core.models.certificates import (
     IssuanceAttempt,
     ManagedCertificate,
 )
-from certctl_core.ports.store import Attempts, Certificates, Deployments, Page, Versions, Where
+from certctl_core.ports.store import Attempts, Certificates, Deployments, Is, Page, Versions, Where
 
 _CERTIFICATE: Final = shape_of(CERTIFICATES)
 _TARGET: Final = shape_of(TARGETS)
@@ -33,7 +35,7 @@ _VERSION: Final = shape_of(
 _DEPLOYMENT: Final = shape_of(Kind("certificate_target_mappings", "deployment", Deployment, identity="certificate_id"))
 
 _EXTRA_FILTERS: Final[Mapping[str, LiteralString]] = {
-    "names": "(t.name ILIKE %s OR t.common_name ILIKE %s)",
+    "names": "t.id IN (SELECT n.certificate_id FROM certificate_names AS n WHERE n.names ILIKE %s)",
     "target_id": (
         "t.id IN (SELECT m.certificate_id FROM certificate_target_mappings AS m WHERE m.target_id = ANY(%s))"
     ),
@@ -44,9 +46,40 @@ _EXTRA_FILTERS: Final[Mapping[str, LiteralString]] = {
 }
 
 
+_INSTANT: Final = timedelta(microseconds=1)
+_IS_IN_USE: Final = sql.SQL("is_in_use(t.status)")
+_LISTING: Final = Listing(
+    _CERTIFICATE,
+    totals.CERTIFICATES,
+    narrow=frozenset(
+        {
+            "id",
+            "status",
+            "environment",
+            "owner_id",
+            "team_id",
+            "issuer_id",
+            "profile_id",
+            "expires_at",
+            "created_at",
+            "updated_at",
+        }
+    ),
+    ordered=frozenset(
+        {
+            ("owner_id", "created_at"),
+            ("team_id", "created_at"),
+            ("issuer_id", "created_at"),
+            ("profile_id", "created_at"),
+            ("status", "expires_at"),
+        }
+    ),
+)
+
+
 class PostgresCertificates(PostgresTable[ManagedCertificate], Certificates):
     def __init__(self, transaction: Transaction) -> None:
-        super().__init__(transaction, _CERTIFICATE)
+        super().__init__(transaction, _CERTIFICATE, _LISTING)
 
     def due_for_renewal(self, now: datetime, limit: int) -> Sequence[ManagedCertificate]:
         return self.select(
@@ -111,29 +144,40 @@ class PostgresCertificates(PostgresTable[ManagedCertificate], Certificates):
         )
 
     def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[CertificateStatus, int]:
-        counted = self._grouped("t.status", where)
+        counted = self._grouped("status", where)
         return {status: counted.get(status.value, 0) for status in CertificateStatus}
+
+    def ending(self, after: datetime, before: datetime, where: Sequence[Where] = ()) -> int:
+        if where:
+            bounds = Where("expires_at", after, Is.AFTER), Where("expires_at", before, Is.BEFORE)
+            conditions, given = self._conditions((*bounds, *where))
+            statement = sql.SQL("SELECT count(*) FROM managed_certificates AS t {}").format(
+                where_clause([_IS_IN_USE, *conditions])
+            )
+        else:
+            table, end = sql.Identifier("managed_certificates"), _CERTIFICATE.column("expires_at").sorting
+            statement, given = totals.Between(totals.IN_USE, after, before).statement(table, end, _IS_IN_USE)
+        row = self._transaction.row(statement, given, prepare=False)
+        return int(row[0]) if row else 0
 
     def expiring_by_day(
         self, start: datetime, days: int, where: Sequence[Where] = ()
     ) -> Sequence[tuple[datetime, int]]:
         day = timedelta(days=1)
-        conditions, parameters = self._conditions(where)
-        limits = sql.SQL("").join(sql.SQL(" AND {}").format(condition) for condition in conditions)
-        within = [start, start + days * day, *parameters]
-        statement = sql.SQL(
-            """
-            SELECT floor(extract(epoch FROM expires_at - %s) / 86400)::integer AS day, count(*) FROM (
-                SELECT t.expires_at FROM managed_certificates AS t
-                WHERE t.status IN ('Active', 'Expiring', 'Failed') AND t.expires_at >= %s AND t.expires_at < %s {0}
-                UNION ALL
-                SELECT t.expires_at FROM managed_certificates AS t
-                WHERE t.status = 'RenewalInProgress' AND t.expires_at >= %s AND t.expires_at < %s {0}
-            ) AS ending GROUP BY day
-            """
-        ).format(limits)
-        counted = self._transaction.counts(statement, [start, *within, *within])
-        return [(start + number * day, counted.get(number, 0)) for number in range(days)]
+        end = start + days * day
+        if where:
+            bounds = Where("expires_at", start - _INSTANT, Is.AFTER), Where("expires_at", end, Is.BEFORE)
+            conditions, given = self._conditions((*bounds, *where))
+            statement = sql.SQL(
+                "SELECT day_of(t.expires_at), count(*) FROM managed_certificates AS t {} GROUP BY 1"
+            ).format(where_clause([_IS_IN_USE, *conditions]))
+        else:
+            statement = sql.SQL(
+                "SELECT t.day, sum(t.n) FROM {} AS t WHERE t.day >= %s AND t.day < %s GROUP BY 1"
+            ).format(sql.SQL(totals.IN_USE.days))
+            given = [start, end]
+        found = self._transaction.counts(statement, given)
+        return [(start + number * day, found.get(start + number * day, 0)) for number in range(days)]
 
     def _extra(self, name: str) -> LiteralString:
         return _EXTRA_FILTERS[name]

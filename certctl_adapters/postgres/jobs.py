@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 from certctl_adapters.kinds import JOBS
+from certctl_adapters.postgres import totals
+from certctl_adapters.postgres.listing import Listing
 from certctl_adapters.postgres.table import OF_CERTIFICATE, PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, CertificateId
@@ -27,9 +29,16 @@ _CLAIM: Final[LiteralString] = """
 """
 
 
+_LISTING: Final = Listing(
+    _JOB,
+    totals.JOBS,
+    ordered=frozenset((name, "created_at") for name in ("status", "type", "agent_id", "certificate_id")),
+)
+
+
 class PostgresJobs(PostgresTable[Job], Jobs):
     def __init__(self, transaction: Transaction) -> None:
-        super().__init__(transaction, _JOB)
+        super().__init__(transaction, _JOB, _LISTING)
 
     def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
         claimed = self.select(
@@ -171,7 +180,7 @@ class PostgresJobs(PostgresTable[Job], Jobs):
         return _by_certificate(found)
 
     def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[JobStatus, int]:
-        counted = self._grouped("t.status", where)
+        counted = self._grouped("status", where)
         return {status: counted.get(status.value, 0) for status in JobStatus}
 
     def _extra(self, name: str) -> LiteralString:

@@ -4,17 +4,24 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from certctl_adapters.kinds import NOTIFICATIONS
+from certctl_adapters.postgres import totals
+from certctl_adapters.postgres.listing import Listing
 from certctl_adapters.postgres.table import OF_CERTIFICATE, PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.models.records import Notification
 from certctl_core.ports.store import Notifications
 
 _NOTIFICATION: Final = shape_of(NOTIFICATIONS)
+_LISTING: Final = Listing(
+    _NOTIFICATION,
+    totals.NOTIFICATIONS,
+    ordered=frozenset((name, "created_at") for name in ("status", "type", "certificate_id")),
+)
 
 
 class PostgresNotifications(PostgresTable[Notification], Notifications):
     def __init__(self, transaction: Transaction) -> None:
-        super().__init__(transaction, _NOTIFICATION)
+        super().__init__(transaction, _NOTIFICATION, _LISTING)
 
     def purge(self, created_before: datetime, limit: int) -> int:
         return self._transaction.change(

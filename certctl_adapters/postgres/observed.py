@@ -7,6 +7,8 @@ from typing import Final, LiteralString
 from attrs import evolve
 
 from certctl_adapters.kinds import DISCOVERED, ENDPOINTS, PROBES, SCANS
+from certctl_adapters.postgres import totals
+from certctl_adapters.postgres.listing import Listing
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import EndpointId
@@ -22,6 +24,9 @@ from certctl_core.ports.store import Discovered, Endpoints, Page, Probes, Query,
 
 _SCAN: Final = shape_of(SCANS)
 _DISCOVERED: Final = shape_of(DISCOVERED)
+_DISCOVERED_LISTING: Final = Listing(
+    _DISCOVERED, totals.DISCOVERED, ordered=frozenset({("status", "created_at"), ("agent_id", "created_at")})
+)
 _ENDPOINT: Final = shape_of(ENDPOINTS)
 _PROBE: Final = shape_of(PROBES)
 
@@ -63,7 +68,7 @@ class PostgresScans(Scans):
 
 class PostgresDiscovered(PostgresTable[DiscoveredCertificate], Discovered):
     def __init__(self, transaction: Transaction) -> None:
-        super().__init__(transaction, _DISCOVERED)
+        super().__init__(transaction, _DISCOVERED, _DISCOVERED_LISTING)
 
     def report(self, scan: DiscoveryScan, found: Sequence[DiscoveredCertificate]) -> DiscoveryScan:
         PostgresTable(self._transaction, _SCAN).add(scan)

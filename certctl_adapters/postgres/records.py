@@ -8,7 +8,9 @@ from attrs import evolve
 from psycopg import sql
 
 from certctl_adapters.kinds import API_CALLS, AUDIT_EVENTS, LOOPS
+from certctl_adapters.postgres import totals
 from certctl_adapters.postgres.codecs import Codec
+from certctl_adapters.postgres.listing import Listing
 from certctl_adapters.postgres.table import PostgresTable, Shape, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_adapters.records import read_json
@@ -25,6 +27,13 @@ def _with_canonical_details(shape: Shape[AuditEvent]) -> Shape[AuditEvent]:
 
 
 _AUDIT_EVENT: Final = _with_canonical_details(shape_of(AUDIT_EVENTS))
+_AUDIT_LISTING: Final = Listing(
+    _AUDIT_EVENT,
+    totals.AUDIT_EVENTS,
+    ordered=frozenset(
+        (name, "timestamp") for name in ("actor", "actor_type", "action", "resource_type", "resource_id")
+    ),
+)
 _LOOP: Final = shape_of(LOOPS)
 _CALL: Final = shape_of(
     API_CALLS,
@@ -46,7 +55,7 @@ _MONTHS_LOCK: Final = 0x6170692063616C6C  # "api call" in ASCII
 class PostgresAuditTrail(AuditTrail):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
-        self._table = PostgresTable(transaction, _AUDIT_EVENT)
+        self._table = PostgresTable(transaction, _AUDIT_EVENT, _AUDIT_LISTING)
 
     def add(self, *events: AuditEvent) -> None:
         if len(events) == 1:

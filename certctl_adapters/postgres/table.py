@@ -14,6 +14,7 @@ from psycopg import errors, sql
 
 from certctl_adapters.kinds import Kind, OnDelete, referrers
 from certctl_adapters.postgres.codecs import Codec, as_json, codec_for, is_optional_time, is_several, same
+from certctl_adapters.postgres.listing import Listing, where_clause
 from certctl_adapters.postgres.transaction import Row, Transaction
 from certctl_core.errors import CertctlError, NotFound, StaleWrite
 from certctl_core.ports.store import Is, Page, Query, Table, Where
@@ -179,10 +180,12 @@ def shape_of(kind: Kind[F], **expressions: LiteralString) -> Shape[F]:
 class PostgresTable(Table[F]):
     """The whole of `Table` for any kind whose facts have an `id` and a `revision`."""
 
-    def __init__(self, transaction: Transaction, shape: Shape[F]) -> None:
+    def __init__(self, transaction: Transaction, shape: Shape[F], listing: Listing[F] | None = None) -> None:
+        """`listing` is for tables whose lists need more than their rows."""
         self._transaction = transaction
         self._shape = shape
         self._kind = shape.kind
+        self._listing = listing or Listing(shape)
 
     def find(self, identity: str) -> F | None:
         return self.one("SELECT {columns} FROM {table} AS t WHERE t.{key} = %(id)s", id=identity)
@@ -252,39 +255,27 @@ class PostgresTable(Table[F]):
             raise NotFound.of(self._kind.noun, identity)
 
     def page(self, query: Query) -> Page[F]:
-        """Two statements at most, whatever is on the page: the rows, and how many there are altogether."""
         self._kind.check(query)
-        column = self._shape.column(self._kind.sorts[query.sort])
         conditions, parameters = self._conditions(query.where)
-        total = self._count(conditions, parameters) if query.count else 0
-        key = sql.SQL("t.") + sql.Identifier(self._shape.column(self._kind.identity).name)
-        direction = sql.SQL("DESC" if query.descending else "ASC")
-        skip = query.offset
-        if query.after is not None:
-            compared = sql.SQL("<" if query.descending else ">")
-            place = sql.SQL("coalesce(%s::timestamptz, timestamptz 'infinity')" if column.is_optional_time else "%s")
-            conditions.append(sql.SQL("({}, {}) {} ({}, %s)").format(column.sorting, key, compared, place))
-            parameters += [column.dump(query.after[0]), query.after[1]]
-            skip = 0
-        statement = sql.SQL("SELECT {} FROM {} AS t {} ORDER BY {} {}, {} {} LIMIT %s OFFSET %s").format(
-            sql.SQL(", ").join(each.read for each in self._shape.columns),
-            sql.Identifier(self._kind.table),
-            _where(conditions),
-            column.sorting,
-            direction,
-            key,
-            direction,
-        )
-        rows = self._transaction.rows(statement, [*parameters, query.limit + 1, skip])
-        items = tuple(self._shape.load(row) for row in rows[: query.limit])
-        return Page(items, total, more=len(rows) > query.limit)
+        return self._listing.page(self._transaction, query, conditions, parameters)
+
+    def count(self, *where: Where) -> int:
+        query = Query(where, sort=next(iter(self._kind.sorts)))
+        self._kind.check(query)
+        return self._listing.total(self._transaction, query, *self._conditions(where))
+
+    def _grouped(self, name: str, where: Sequence[Where] = ()) -> Mapping[Any, int]:
+        """How many rows match, by the column of a field."""
+        query = Query(tuple(where), sort=next(iter(self._kind.sorts)))
+        self._kind.check(query)
+        return self._listing.grouped(self._transaction, name, query, *self._conditions(where))
 
     def condition(self, wheres: Sequence[Where]) -> tuple[sql.Composable, Sequence[Any]]:
         """A WHERE clause on the table as t, empty when there are no conditions, and its parameters. Raises `Invalid`
         for a field that cannot be filtered by."""
         self._kind.check(Query(tuple(wheres), sort=next(iter(self._kind.sorts))))
         conditions, parameters = self._conditions(wheres)
-        return _where(conditions), parameters
+        return where_clause(conditions), parameters
 
     def one(self, text: LiteralString, **parameters: Any) -> F | None:
         """The only row of a statement with {columns} and {table}, or None."""
@@ -329,26 +320,16 @@ class PostgresTable(Table[F]):
             if where.value is None:
                 conditions.append(sql.SQL("{} IS NULL" if where.how is Is.EQUAL else "false").format(column.read))
                 continue
-            comparisons = _COMPARISONS_OF_SEVERAL if column.is_several else _COMPARISONS
-            conditions.append(comparisons[where.how].format(column.read, sql.SQL("%s")))
+            comparison = (_COMPARISONS_OF_SEVERAL if column.is_several else _COMPARISONS)[where.how]
+            if column.is_optional_time and where.field in self._listing.narrow:
+                # As the index has it, in which what has no time stands at the end.
+                conditions.append(comparison.format(column.sorting, sql.SQL("%s")))
+                if where.how is Is.AFTER:
+                    conditions.append(sql.SQL("{} < timestamptz 'infinity'").format(column.sorting))
+            else:
+                conditions.append(comparison.format(column.read, sql.SQL("%s")))
             parameters.append(_parameter(where, same if column.is_several else column.dump))
         return conditions, parameters
-
-    def _grouped(self, by: LiteralString, wheres: Sequence[Where]) -> Mapping[Any, int]:
-        """How many rows, for which the conditions hold, have each value of the expression."""
-        self._kind.check(Query(tuple(wheres), sort=next(iter(self._kind.sorts))))
-        conditions, parameters = self._conditions(wheres)
-        statement = sql.SQL("SELECT {0}, count(*) FROM {1} AS t {2} GROUP BY {0}").format(
-            sql.SQL(by), sql.Identifier(self._kind.table), _where(conditions)
-        )
-        return self._transaction.counts(statement, parameters)
-
-    def _count(self, conditions: Sequence[sql.Composable], parameters: Sequence[Any]) -> int:
-        statement = sql.SQL("SELECT count(*) FROM {} AS t {}").format(
-            sql.Identifier(self._kind.table), _where(conditions)
-        )
-        row = self._transaction.row(statement, parameters)
-        return int(row[0]) if row else 0
 
     def _count_referrers(self, identity: str) -> Mapping[str, int]:
         counts: dict[str, int] = {}
@@ -378,10 +359,6 @@ class PostgresTable(Table[F]):
             f"{self._kind.noun} {identity!r} was changed by somebody else meanwhile",
             hint="Read it again and repeat the change.",
         )
-
-
-def _where(conditions: Sequence[sql.Composable]) -> sql.Composable:
-    return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
 
 
 def _parameter(where: Where, dump: Callable[[Any], Any]) -> Any:

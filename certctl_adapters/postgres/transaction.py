@@ -36,14 +36,28 @@ class Transaction:
         self._connection = None
 
     def rows(
-        self, statement: Statement, parameters: Parameters = (), kind: Kind[Any] | None = None, fact: Any = None
+        self,
+        statement: Statement,
+        parameters: Parameters = (),
+        kind: Kind[Any] | None = None,
+        fact: Any = None,
+        *,
+        prepare: bool | None = None,
     ) -> list[Row]:
+        """`prepare=False` has the statement planned for these parameters each time."""
         with our_errors(kind, fact):
-            return self._open().execute(statement, parameters).fetchall()
+            return self._open().execute(statement, parameters, prepare=prepare).fetchall()
 
-    def row(self, statement: Statement, parameters: Parameters = (), kind: Kind[Any] | None = None) -> Row | None:
+    def row(
+        self,
+        statement: Statement,
+        parameters: Parameters = (),
+        kind: Kind[Any] | None = None,
+        *,
+        prepare: bool | None = None,
+    ) -> Row | None:
         with our_errors(kind):
-            return self._open().execute(statement, parameters).fetchone()
+            return self._open().execute(statement, parameters, prepare=prepare).fetchone()
 
     def counts(self, statement: Statement, parameters: Parameters = ()) -> Mapping[Any, int]:
         """The answer of a statement that counts by something: what, how many."""

@@ -42,6 +42,7 @@ from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresC
 from certctl_adapters.postgres.schedule import PostgresAlerts, PostgresPace, PostgresReschedulings
 from certctl_adapters.postgres.seals import PostgresSeals
 from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.tallies import PostgresTallies
 from certctl_adapters.postgres.transaction import Row, Transaction, our_errors
 from certctl_core.errors import UpstreamUnavailable
 from certctl_core.ports.store import Work
@@ -192,6 +193,7 @@ _REPOSITORIES: Final[Mapping[str, Callable[[Transaction], Any]]] = {
     "seals": PostgresSeals,
     "loops": PostgresLoops,
     "calls": PostgresApiCalls,
+    "tallies": PostgresTallies,
 }
 
 

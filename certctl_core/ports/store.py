@@ -8,7 +8,7 @@ waiting for one another. `save` is optimistic: it writes only if the stored revi
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -158,6 +158,10 @@ class Table(Protocol[F]):
     def page(self, query: Query) -> Page[F]:
         """Raises `Invalid` for a field that cannot be filtered or sorted by."""
 
+    @abstractmethod
+    def count(self, *where: Where) -> int:
+        """How many rows match. Raises as `page`."""
+
 
 class Certificates(Table[ManagedCertificate], Protocol):
     """Beside the fields, a query may ask for `target_id`, `agent_id` and, with `CONTAINS`, for `names`: what people
@@ -192,11 +196,16 @@ class Certificates(Table[ManagedCertificate], Protocol):
         """Of those for which the conditions hold."""
 
     @abstractmethod
+    def ending(self, after: datetime, before: datetime, where: Sequence[Where] = ()) -> int:
+        """How many certificates that are in use, and for which the conditions hold, expire between the two times, both
+        excluded."""
+
+    @abstractmethod
     def expiring_by_day(
         self, start: datetime, days: int, where: Sequence[Where] = ()
     ) -> Sequence[tuple[datetime, int]]:
-        """How many certificates that are in use, and for which the conditions hold, expire on each day from `start`,
-        days without any included as 0."""
+        """How many certificates that are in use, and for which the conditions hold, expire on each day (UTC) from the
+        one that begins at `start`, days without any included as 0."""
 
 
 class Versions(Protocol):
@@ -869,6 +878,55 @@ class ApiCalls(Protocol):
         """Drop whole months before `cutoff`; make this month's and the next month's partitions."""
 
 
+@frozen
+class JobsOfDay:
+    """How many jobs came to their end on a day (UTC): Completed, or Failed without another attempt to come. A job that
+    is retried by hand ends again."""
+
+    day: date
+    completed: int = 0
+    failed: int = 0
+
+
+@frozen
+class Endings:
+    """How much has ever ended so. These only grow, whatever becomes of the rows."""
+
+    jobs_completed: int = 0
+    jobs_failed: int = 0
+    notifications_sent: int = 0
+    notifications_dead: int = 0
+
+
+class Tallies(Protocol):
+    """Totals that are kept as rows change, and history that outlives its rows. Days are those of UTC."""
+
+    @abstractmethod
+    def tally(self, limit: int) -> int:
+        """Add the changes since the last time, at most so many of each sort, to what is counted. No total changes by
+        that; they become quicker to say. Returns how many changes there were."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """Forget counts of what there is none of any more."""
+
+    @abstractmethod
+    def close_days(self, until: date, limit: int) -> int:
+        """Count what was issued on each day before `until`, to which nothing can be added any more, unless it is
+        counted: oldest first, at most `limit` days. Returns how many days were counted."""
+
+    @abstractmethod
+    def jobs_by_day(self, first: date, days: int) -> Sequence[JobsOfDay]:
+        """One for each of so many days from `first` on."""
+
+    @abstractmethod
+    def issued_by_day(self, first: date, days: int) -> Sequence[tuple[date, int]]:
+        """How many certificates were issued on each of so many days from `first` on."""
+
+    @abstractmethod
+    def endings(self) -> Endings: ...
+
+
 class Work(Protocol):
     """One transaction."""
 
@@ -910,3 +968,4 @@ class Work(Protocol):
     seals: Seals
     loops: Loops
     calls: ApiCalls
+    tallies: Tallies

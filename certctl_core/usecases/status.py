@@ -1,7 +1,7 @@
 """What needs attention, in one look: the figures of the dashboard, and the runs of the loops."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from attrs import evolve, frozen
 
@@ -10,11 +10,10 @@ from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopState
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Is, Query, Where, Work
+from certctl_core.ports.store import JobsOfDay
 from certctl_core.usecases import notifications, scope, watchdog
 
 EXPIRING_WITHIN = timedelta(days=30)
-_IN_USE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStatus.RENEWAL_IN_PROGRESS)
 
 _KEPT_BACK = "shown to keys without limits only"
 
@@ -45,7 +44,7 @@ def summary(ports: Ports, caller: Actor) -> Summary:
         return Summary(
             at=now,
             certificates=work.certificates.count_by_status(seen),
-            expiring_soon=_expiring(work, seen, now),
+            expiring_soon=work.certificates.ending(now, now + EXPIRING_WITHIN, seen),
             overdue=watchdog.count(work, now, seen),
             jobs=work.jobs.count_by_status(seen),
             agents=work.agents.count_by_status(scope.limited(caller)),
@@ -53,21 +52,31 @@ def summary(ports: Ports, caller: Actor) -> Summary:
         )
 
 
-def _expiring(work: Work, seen: tuple[Where, ...], now: datetime) -> int:
-    soon = (
-        *seen,
-        Where("expires_at", now, Is.AFTER),
-        Where("expires_at", now + EXPIRING_WITHIN, Is.BEFORE),
-        Where("status", _IN_USE, Is.ONE_OF),
-    )
-    return work.certificates.page(Query(soon, sort="expires_at", limit=1)).total
-
-
 def expiration_timeline(ports: Ports, caller: Actor, days: int) -> Sequence[tuple[datetime, int]]:
     """How many certificates in use, of those the caller sees, expire on each of the next `days` days, today first."""
     today = ports.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     with ports.work() as work:
         return work.certificates.expiring_by_day(today, days, scope.certificates(caller))
+
+
+def job_trends(ports: Ports, caller: Actor, days: int) -> Sequence[JobsOfDay]:
+    """How many jobs came to their end on each of the last `days` days, today last. What is kept of them when they are
+    gone is not kept by team: raises `Forbidden` for a caller whose key is limited."""
+    scope.must_reach_everything(caller)
+    with ports.work() as work:
+        return work.tallies.jobs_by_day(_first(ports, days), days)
+
+
+def issuance_rate(ports: Ports, caller: Actor, days: int) -> Sequence[tuple[date, int]]:
+    """How many certificates were issued on each of the last `days` days, today last. Raises as `job_trends`."""
+    scope.must_reach_everything(caller)
+    with ports.work() as work:
+        return work.tallies.issued_by_day(_first(ports, days), days)
+
+
+def _first(ports: Ports, days: int) -> date:
+    """The first of so many days (UTC) that end today."""
+    return ports.clock.now().date() - timedelta(days=days - 1)
 
 
 def loops(ports: Ports, caller: Actor) -> Sequence[LoopState]:

@@ -14,6 +14,7 @@ from certctl_core.models.agents import AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopOutcome
+from certctl_core.ports.store import JobsOfDay
 from certctl_core.usecases.access import NewKey, UpdateKey
 from certctl_core.usecases.status import Summary
 from certctl_web.media.bounds import Identity, Name, Word
@@ -121,6 +122,35 @@ class ExpirationBucket:
 
     date: str
     count: int
+
+
+@frozen(kw_only=True)
+class JobTrendDataPoint:
+    """Jobs that came to their end on a day (UTC): a job counts when it is Completed, or Failed without another attempt
+    to come. `success_rate` is in percent, 0 on a day without any."""
+
+    date: str
+    completed_count: int
+    failed_count: int
+    success_rate: float
+
+    @classmethod
+    def of(cls, fact: JobsOfDay) -> Self:
+        ended = fact.completed + fact.failed
+        return cls(
+            date=fact.day.isoformat(),
+            completed_count=fact.completed,
+            failed_count=fact.failed,
+            success_rate=round(100 * fact.completed / ended, 2) if ended else 0.0,
+        )
+
+
+@frozen(kw_only=True)
+class IssuanceRateDataPoint:
+    """Certificates issued on a day (UTC)."""
+
+    date: str
+    issued_count: int
 
 
 @frozen(kw_only=True)

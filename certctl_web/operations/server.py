@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from attrs import frozen
 
-from certctl_core.errors import CertctlError, UpstreamUnavailable
+from certctl_core.errors import CertctlError, Forbidden, UpstreamUnavailable
 from certctl_core.usecases import status
 from certctl_web import openapi
 from certctl_web.access import ANYONE, PEOPLE
@@ -17,6 +17,8 @@ from certctl_web.media.records import (
     DashboardSummary,
     ExpirationBucket,
     Health,
+    IssuanceRateDataPoint,
+    JobTrendDataPoint,
     Loop,
     Loops,
     Readiness,
@@ -76,6 +78,15 @@ def timeline(call: Call[Days], _: None) -> tuple[ExpirationBucket, ...]:
 
 def _bucket(day: datetime, count: int) -> ExpirationBucket:
     return ExpirationBucket(date=day.date().isoformat(), count=count)
+
+
+def job_trends(call: Call[Days], _: None) -> tuple[JobTrendDataPoint, ...]:
+    return tuple(map(JobTrendDataPoint.of, status.job_trends(call.ports, call.caller, call.query.days)))
+
+
+def issuance_rate(call: Call[Days], _: None) -> tuple[IssuanceRateDataPoint, ...]:
+    counted = status.issuance_rate(call.ports, call.caller, call.query.days)
+    return tuple(IssuanceRateDataPoint(date=day.isoformat(), issued_count=count) for day, count in counted)
 
 
 def document(call: Call[None], _: None) -> Answer[bytes]:
@@ -178,5 +189,29 @@ ROWS: Final[tuple[Row, ...]] = (
         run=timeline,
         query=Days,
         answer=tuple[ExpirationBucket, ...],
+    ),
+    Operation(
+        name="get_job_trends",
+        tool="certctl_job_trends",
+        method="GET",
+        path="/api/v1/stats/job-trends",
+        summary="How many jobs succeeded and failed on each of the last days",
+        who=PEOPLE,
+        run=job_trends,
+        query=Days,
+        answer=tuple[JobTrendDataPoint, ...],
+        errors=(Forbidden,),
+    ),
+    Operation(
+        name="get_issuance_rate",
+        tool="certctl_issuance_rate",
+        method="GET",
+        path="/api/v1/stats/issuance-rate",
+        summary="How many certificates were issued on each of the last days",
+        who=PEOPLE,
+        run=issuance_rate,
+        query=Days,
+        answer=tuple[IssuanceRateDataPoint, ...],
+        errors=(Forbidden,),
     ),
 )

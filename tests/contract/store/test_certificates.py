@@ -103,27 +103,35 @@ class TestSweeps:
         for where, count in (((), 3), ((mine,), 2), ((mine, Where("environment", ("prod",), Is.ONE_OF)), 1)):
             with seeded() as work:
                 assert work.certificates.count_by_status(where)[CertificateStatus.ACTIVE] == count
-                assert work.certificates.expiring_by_day(AT, 1, where) == [(AT, count)]
+                today = AT.replace(hour=0, minute=0, second=0, microsecond=0)
+                assert work.certificates.expiring_by_day(today, 1, where) == [(today, count)]
+                assert work.certificates.ending(today, today + DAY, where) == count
+                assert work.certificates.ending(today - 9 * DAY, today + 9 * DAY, where) == count
         with pytest.raises(Invalid), seeded() as work:
             work.certificates.count_by_status((Where("tags", {}),))
 
     def test_expiries_are_counted_by_day_from_the_start(self, seeded: OpenWork) -> None:
+        start = AT.replace(hour=0, minute=0, second=0, microsecond=0)
         ends = {
-            "before": AT - timedelta(microseconds=1),
-            "first moment": AT,
-            "last moment": AT + DAY - timedelta(microseconds=1),
-            "third day": AT + 2 * DAY,
-            "after the end": AT + 3 * DAY,
+            "before": start - timedelta(microseconds=1),
+            "first moment": start,
+            "last moment": start + DAY - timedelta(microseconds=1),
+            "third day": start + 2 * DAY,
+            "after the end": start + 3 * DAY,
         }
         with seeded() as work:
             for name, end in ends.items():
                 work.certificates.add(facts.certificate(name, status=CertificateStatus.ACTIVE, expires_at=end))
             for status in set(CertificateStatus) - {CertificateStatus.ACTIVE}:
-                work.certificates.add(facts.certificate(status.value, status=status, expires_at=AT + 2 * DAY))
+                work.certificates.add(facts.certificate(status.value, status=status, expires_at=start + 2 * DAY))
             work.certificates.add(facts.certificate("never issued"))
         with seeded() as work:
             # On the third day: the active one, and those Expiring, Failed and in renewal, which serve as well.
-            assert work.certificates.expiring_by_day(AT, 3) == [(AT, 2), (AT + DAY, 0), (AT + 2 * DAY, 4)]
+            assert work.certificates.expiring_by_day(start, 3) == [
+                (start, 2),
+                (start + DAY, 0),
+                (start + 2 * DAY, 4),
+            ]
             assert work.certificates.expiring_by_day(AT, 0) == []
 
 
