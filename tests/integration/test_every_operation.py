@@ -21,7 +21,7 @@ from certctl_adapters.postgres.work import PostgresWork, open_pool
 from certctl_core.ids import CertificateId
 from certctl_core.models.access import Principal, Role
 from certctl_core.models.bulk import BulkAction
-from certctl_core.usecases import bulk, bulk_batches, sealing
+from certctl_core.usecases import bulk, sealing
 from certctl_web.operation import JSON, Row
 from certctl_web.operations import TABLE
 from certctl_web.options import Options
@@ -200,7 +200,7 @@ def a_running_operation(stage: Stage) -> str:
     chosen = bulk.Criteria(certificate_ids=(CertificateId(stage.certificate()), CertificateId(stage.certificate())))
     asked = bulk.StartBulk(action=BulkAction.RENEW, criteria=chosen)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk_batches, "BATCH", 1)
+        patch.setattr(bulk, "BATCH", 1)
         begun = bulk.start(stage.api.ports, Principal("alice", Role.ADMIN), asked, patience=timedelta(0))
     return begun.operation.id
 
