@@ -35,7 +35,8 @@ class Flaw:
 class Verdict:
     """`sealed` events were proved by `checkpoints` signed ones in the file, the last of which is `last`; `unsealed`
     events are told by the file alone. `kept` is how many of the checkpoints that were brought along agree. `is_pinned`:
-    a key or a checkpoint was brought along. `flaw` is None when all is well."""
+    a key or a checkpoint was brought along. `flaw` is None when all is well; with one, the rest is what was found until
+    then."""
 
     flaw: Flaw | None
     verifier_key: str
@@ -86,6 +87,7 @@ class _Judge:
     agreed: int = 0
     events: int = 0
     sealed: int = 0
+    unsealed: int = 0
     checkpoints: int = 0
     is_over: bool = False
 
@@ -96,7 +98,7 @@ class _Judge:
             is_pinned=self.is_pinned or self.agreed > 0,
             is_whole=self.is_whole,
             sealed=self.sealed,
-            unsealed=self.events - self.sealed,
+            unsealed=self.unsealed,
             checkpoints=self.checkpoints,
             kept=self.agreed,
             last=self.last,
@@ -113,6 +115,7 @@ class _Judge:
                 raise _Unfit("the export begins a second time")
             case Event(leaf_index=None):
                 self.events += 1
+                self.unsealed += 1
             case Event():
                 self.events += 1
                 self._sealed(line)
@@ -188,6 +191,7 @@ class _Judge:
                 raise _Unfit(f"a checkpoint of {found.tree_size} events stands behind {self.edge.size} of them")
             if found.root_hash != self.edge.root():
                 raise _Unfit(f"one of the leaves {before} to {found.tree_size - 1} is not what was sealed")
+            self.sealed = found.tree_size
         elif self.last is not None:
             raise _Unfit("a part has one checkpoint only")
         else:
@@ -217,7 +221,6 @@ class _Judge:
             covered = self.last.tree_size if self.last else 0
             if covered != self.edge.size:
                 raise _Unfit(f"the last {self.edge.size - covered} sealed events are under no checkpoint")
-            self.sealed = self.edge.size
         for size in sorted(self.kept):
             raise _Unfit(self._not_compared(size))
 

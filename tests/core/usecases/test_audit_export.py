@@ -248,8 +248,10 @@ def test_every_honest_export_is_verified_and_every_kept_checkpoint_agrees(
 
 def test_the_first_event_that_was_changed_is_named(busy: World) -> None:
     file = changed(lines(busy), 10, lambda said: said["event"].update(actor="somebody else"))
-    line, what = flaw(evidence.verify(file))
+    verdict = evidence.verify(file)
+    line, what = flaw(verdict)
     assert line == 10
+    assert (verdict.sealed, verdict.unsealed, verdict.checkpoints) == (5, 0, 2)
     assert "leaf 6, is not what was sealed" in what
 
 
