@@ -109,8 +109,9 @@ def issue_join_token(
     return IssuedToken(record, token)
 
 
-def join(ports: Ports, token: str, asked: RegisterAgent) -> Registered:
-    """Exchange a token for an agent and its key. A token that fails to make an agent is not used up."""
+def join(ports: Ports, token: str, asked: RegisterAgent, request_id: str = "") -> Registered:
+    """Exchange a token for an agent and its key. A token that fails to make an agent is not used up. Who asks is known
+    by the token alone; `request_id` is of the request that brought it."""
     now = ports.clock.now()
     with ports.work() as work:
         record = work.join_tokens.lock_by_hash(access.digest(token))
@@ -120,7 +121,7 @@ def join(ports: Ports, token: str, asked: RegisterAgent) -> Registered:
                 hint="Ask an operator for a new one: certctl-server token.",
             )
         named = evolve(asked, name=record.agent_name or asked.name, team_ids=record.team_ids)
-        registered = _add(work, SystemActor(f"join-token {record.id}"), now, named)
+        registered = _add(work, SystemActor(f"join-token {record.id}", request_id), now, named)
         work.join_tokens.save(evolve(record, used_at=now, used_by=registered.agent.id))
     return registered
 

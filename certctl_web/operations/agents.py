@@ -88,7 +88,7 @@ def issue_join_token(call: Call[None], asked: IssueJoinToken) -> IssuedJoinToken
 
 
 def join(call: Call[None], asked: JoinAgent) -> Joined:
-    registered = agents.join(call.ports, asked.token, asked.wish())
+    registered = agents.join(call.ports, asked.token, asked.wish(), call.caller.request_id)
     return Joined(agent_id=registered.agent.id, api_key=registered.api_key)
 
 

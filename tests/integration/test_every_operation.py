@@ -21,6 +21,7 @@ from certctl_adapters.postgres.work import PostgresWork, open_pool
 from certctl_core.ids import CertificateId
 from certctl_core.models.access import Principal, Role
 from certctl_core.models.bulk import BulkAction
+from certctl_core.ports.store import Query, Where
 from certctl_core.usecases import bulk, sealing
 from certctl_web.operation import JSON, Row
 from certctl_web.operations import TABLE
@@ -472,6 +473,27 @@ def test_asked_well_it_answers_well(stage: Stage, row: Row) -> None:
         return
     assert reply.status in {row.status, *row.also}, reply.content
     stage.api.clock.advance(timedelta(seconds=1))
+
+
+LEAVES_NO_EVENT: Final[Mapping[str, str]] = {
+    "agent_heartbeat": "heartbeats are counted for each agent and hour",
+    "ask_ocsp": "a question",
+}
+"""Rows that are no GET, and why nothing is on record after them."""
+
+changing = pytest.mark.parametrize(
+    "row", [row for row in TABLE if row.method != "GET" and row.name not in NOT_CONFIGURED], ids=lambda row: row.name
+)
+
+
+@changing
+def test_what_changes_something_is_on_record_with_its_request(stage: Stage, row: Row) -> None:
+    reply = ask(stage, row, recipe(row)(stage))
+    assert reply.status in {row.status, *row.also}, reply.content
+    mine = (Where("request_id", reply.headers["x-request-id"]),)
+    with stage.api.ports.work() as work:
+        events = work.audit.page(Query(mine, sort="timestamp", count=False)).items
+    assert bool(events) is (row.name not in LEAVES_NO_EVENT)
 
 
 @rows
