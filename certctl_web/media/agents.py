@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import attrs
 from attrs import frozen
 from cryptography import x509
 
+from certctl_core.errors import CertctlError, Refused
 from certctl_core.ids import AgentId, CertificateId, JobId, TeamId
 from certctl_core.models import agents as facts
 from certctl_core.models.agents import AgentStatus
@@ -17,11 +18,16 @@ from certctl_core.pki import csr, reading
 from certctl_core.usecases import agents as usecases
 from certctl_core.usecases.deployment import WorkItem as OfferedWork
 from certctl_core.usecases.issuance import SubmitCsr as CsrWish
-from certctl_web.media.bounds import PLAIN, Identity, Length, Name, Prose, Range, Reference, Report, Word
+from certctl_core.usecases.issuance import Submitted
+from certctl_web import problems
+from certctl_web.media.bounds import PLAIN, Count, Identity, Length, Name, Prose, Range, Reference, Report, Word
 from certctl_web.media.paging import Paging
 from certctl_web.media.reading import Accepts, fields_of
 
 AgentName = Annotated[str, Length(1, 128), PLAIN]
+
+MOST_CSRS: Final = 200
+"""In one request: a tenth of a second of signing, and a fifth of what a body may be."""
 
 
 @frozen(kw_only=True)
@@ -238,6 +244,69 @@ class SubmitCsr(Accepts):
             csr=csr.read(self.csr_pem),
             job_id=JobId(self.job_id) if self.job_id else None,
         )
+
+
+@frozen(kw_only=True)
+class SubmitCsrs:
+    """The answers to many AwaitingCSR jobs of one agent, each for a certificate of its own."""
+
+    csrs: Annotated[tuple[SubmitCsr, ...], Count(1, MOST_CSRS)]
+
+    def wishes(self, agent_id: str) -> tuple[CsrWish | CertctlError, ...]:
+        """What is no CSR, or one for a weak key, is an error of its own and keeps no other from being taken."""
+        return tuple(_wish_or_error(one, agent_id) for one in self.csrs)
+
+
+def _wish_or_error(asked: SubmitCsr, agent_id: str) -> CsrWish | CertctlError:
+    try:
+        return asked.wish(agent_id)
+    except CertctlError as error:
+        return error
+
+
+@frozen(kw_only=True)
+class CsrOutcome:
+    """What became of one of the CSRs: `csr_signed` when the certificate is there, `csr_accepted` when the CA will
+    answer later, else `csr_refused`. `code` is the status that the CSR by itself would have been answered with,
+    `message` and `reasons` say why it was refused."""
+
+    status: str
+    code: int
+    certificate_id: str | None = None
+    job_id: str | None = None
+    message: str | None = None
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, asked: SubmitCsr, outcome: Submitted | CertctlError) -> Self:
+        if isinstance(outcome, Submitted):
+            return cls(
+                status="csr_signed" if outcome.version else "csr_accepted",
+                code=202,
+                certificate_id=outcome.job.certificate_id,
+                job_id=outcome.job.id,
+            )
+        return cls(
+            status="csr_refused",
+            code=problems.status_of(type(outcome)),
+            certificate_id=asked.certificate_id,
+            job_id=asked.job_id,
+            message=str(outcome),
+            reasons=outcome.reasons if isinstance(outcome, Refused) else (),
+        )
+
+
+@frozen(kw_only=True)
+class CsrsTaken:
+    """One outcome for each CSR, in their order. `signed` is how many have their certificate."""
+
+    results: tuple[CsrOutcome, ...]
+    signed: int
+
+    @classmethod
+    def of(cls, asked: SubmitCsrs, outcomes: Sequence[Submitted | CertctlError]) -> Self:
+        results = tuple(CsrOutcome.of(one, outcome) for one, outcome in zip(asked.csrs, outcomes, strict=True))
+        return cls(results=results, signed=sum(1 for one in results if one.status == "csr_signed"))
 
 
 @frozen(kw_only=True)

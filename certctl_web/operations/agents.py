@@ -22,6 +22,7 @@ from certctl_web.media.agents import (
     Agent,
     AgentList,
     AgentRetirement,
+    CsrsTaken,
     CsrTaken,
     Heartbeat,
     IssuedJoinToken,
@@ -34,6 +35,7 @@ from certctl_web.media.agents import (
     ReportStatus,
     Retire,
     SubmitCsr,
+    SubmitCsrs,
     UpdateAgent,
     WorkResponse,
 )
@@ -105,6 +107,11 @@ def work(call: Call[None], _: None) -> WorkResponse:
 def submit_csr(call: Call[None], asked: SubmitCsr) -> CsrTaken:
     submitted = issuance.submit_csr(call.ports, call.caller, asked.wish(call.path["id"]))
     return CsrTaken(status="csr_signed" if submitted.version else "csr_accepted", job_id=submitted.job.id)
+
+
+def submit_csrs(call: Call[None], asked: SubmitCsrs) -> CsrsTaken:
+    agent_id = AgentId(call.path["id"])
+    return CsrsTaken.of(asked, issuance.submit_csrs(call.ports, call.caller, agent_id, asked.wishes(agent_id)))
 
 
 def pick_up(call: Call[None], _: None) -> PickedUp:
@@ -257,6 +264,19 @@ ROWS: Final[tuple[Row, ...]] = (
         answer=CsrTaken,
         status=202,
         errors=(Conflict, Gone, Refused, UpstreamRejected),
+    ),
+    Operation(
+        name="agent_submit_csrs",
+        tool="",
+        method="POST",
+        path=f"{_ONE}/csrs",
+        summary="Answer many AwaitingCSR jobs at once, each with an outcome of its own",
+        who=AGENTS,
+        own="id",
+        run=submit_csrs,
+        body=SubmitCsrs,
+        answer=CsrsTaken,
+        errors=(Conflict, Gone),
     ),
     Operation(
         name="agent_pickup_certificate",

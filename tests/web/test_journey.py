@@ -149,6 +149,30 @@ def test_a_csr_for_other_names_is_refused(fleet: Api, agent: AnAgent) -> None:
     assert neither.fields == ["certificate_id"]
 
 
+def test_of_many_csrs_each_has_its_own_outcome(fleet: Api, agent: AnAgent) -> None:
+    target = fleet.target(agent)
+    for name in ("one", "two"):
+        fleet.certificate(target, name=name)
+        fleet.made(f"/api/v1/certificates/mc-{name}/renew", {})
+    csrs = [
+        {"csr_pem": csr_pem("one.example.com", []), "certificate_id": "mc-one"},
+        {"csr_pem": csr_pem("evil.example.com", []), "certificate_id": "mc-two"},
+        {"csr_pem": "garbage", "certificate_id": "mc-two"},
+        {"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-nowhere"},
+    ]
+    reply = fleet.post(f"/api/v1/agents/{agent.id}/csrs", {"csrs": csrs}, by=agent.key)
+    assert reply.status == 200
+    assert reply.json["signed"] == 1
+    assert [(one["status"], one["code"]) for one in reply.json["results"]] == [
+        ("csr_signed", 202),
+        ("csr_refused", 422),
+        ("csr_refused", 400),
+        ("csr_refused", 404),
+    ]
+    assert "evil" in reply.json["results"][1]["reasons"][0]
+    assert fleet.post(f"/api/v1/agents/{agent.id}/csrs", {"csrs": csrs * 51}, by=agent.key).status == 400
+
+
 def test_a_csr_may_name_its_job_alone(fleet: Api, agent: AnAgent) -> None:
     fleet.certificate(fleet.target(agent))
     job = fleet.made(f"{LIFE}/renew", {})["job_id"]

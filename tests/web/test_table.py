@@ -38,6 +38,7 @@ BODIES: dict[str, Any] = {
     "register_agent": {"name": "web-1", "hostname": "web-1.test"},
     "join_agent": {"token": "cjt_x", "name": "web-1", "hostname": "web-1.test"},
     "agent_submit_csr": {"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-site"},
+    "agent_submit_csrs": {"csrs": [{"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-site"}]},
     "agent_report_job_status": {"status": "Completed"},
     "verify_job": {"target_id": "t", "expected_fingerprint": "ab", "actual_fingerprint": "ab", "verified": True},
     "create_api_key": {"name": "ci"},
