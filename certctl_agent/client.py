@@ -4,7 +4,7 @@ Every method raises the errors of `certctl_adapters.http`: `UpstreamUnavailable`
 control plane said otherwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certctl_adapters.http import HttpClient
 from certctl_agent.machine import Machine
 from certctl_core import __version__
-from certctl_core.errors import CertctlError, UpstreamUnavailable
+from certctl_core.errors import CertctlError, Conflict, UpstreamRejected, UpstreamUnavailable
 from certctl_core.pki import reading
 
 AWAITING_CSR: Final = "AwaitingCSR"
@@ -81,9 +81,21 @@ class ControlPlane:
 
     def submit_csr(self, item: WorkItem, csr: x509.CertificateSigningRequest) -> None:
         """Answer an AwaitingCSR item. Doing it again with the same CSR is the same."""
-        pem = csr.public_bytes(Encoding.PEM).decode("ascii")
-        sent = {"csr_pem": pem, "certificate_id": item.certificate_id, "job_id": item.id}
-        self._http.ask("POST", f"{self._own}/csr", body=sent)
+        self._http.ask("POST", f"{self._own}/csr", body=_csr(item, csr))
+
+    def submit_csrs(
+        self, asked: Sequence[tuple[WorkItem, x509.CertificateSigningRequest]]
+    ) -> tuple[CertctlError | None, ...]:
+        """Answer several AwaitingCSR items at once: what was said against each, None when it was taken.
+
+        Raises `NotFound` when the control plane is older than this call.
+        """
+        sent = {"csrs": [_csr(item, csr) for item, csr in asked]}
+        told = self._http.ask("POST", f"{self._own}/csrs", body=sent).json()
+        try:
+            return tuple(_said(told["results"][place]) for place in range(len(asked)))
+        except (KeyError, IndexError, TypeError, ValueError) as problem:
+            raise UpstreamUnavailable(f"what became of the CSRs cannot be read: {problem!r}") from problem
 
     def certificate(self, certificate_id: str) -> PickedUp:
         """The newest certificate whose key this agent holds."""
@@ -102,6 +114,21 @@ class ControlPlane:
     def verified(self, job_id: str, seen: Verification) -> None:
         """Say what is served after a deployment."""
         self._http.ask("POST", f"/api/v1/jobs/{quote(job_id, safe='')}/verify", body=asdict(seen))
+
+
+def _csr(item: WorkItem, csr: x509.CertificateSigningRequest) -> dict[str, str]:
+    pem = csr.public_bytes(Encoding.PEM).decode("ascii")
+    return {"csr_pem": pem, "certificate_id": item.certificate_id, "job_id": item.id}
+
+
+def _said(outcome: Mapping[str, Any]) -> CertctlError | None:
+    """What the same CSR, sent by itself, would have raised."""
+    code, message = int(outcome["code"]), str(outcome.get("message") or f"status {outcome['code']}")
+    if code < 400:
+        return None
+    if code == 409:
+        return Conflict(message)
+    return UpstreamUnavailable(message) if code >= 500 or code == 429 else UpstreamRejected(message)
 
 
 def _work_item(told: Any) -> WorkItem:

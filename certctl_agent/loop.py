@@ -13,7 +13,7 @@ from enum import Enum
 from threading import Event, Lock, Thread
 from typing import Final
 
-from certctl_agent.client import ControlPlane
+from certctl_agent.client import AWAITING_CSR, ControlPlane
 from certctl_agent.machine import Machine
 from certctl_agent.work import Worker
 from certctl_core.errors import CertctlError, Gone, TooMany, UpstreamUnavailable
@@ -114,7 +114,12 @@ class AgentLoop:
             self._stopping.wait(max(wait, asked).total_seconds())
 
     def _poll(self) -> None:
-        for item in self._control.work():
+        items = self._control.work()
+        csrs = [item for item in items if item.status == AWAITING_CSR]
+        if len(csrs) > 1:
+            self._progress |= self._worker.request_all(csrs)
+            items = tuple(item for item in items if item.status != AWAITING_CSR)
+        for item in items:
             if self._stopping.is_set():
                 # What was handed out and not begun is offered again.
                 return

@@ -12,9 +12,10 @@ deployment:5   what is served has been reported
 import ipaddress
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -22,7 +23,7 @@ from cryptography import x509
 
 from certctl_agent.client import AWAITING_CSR, DEPLOYMENT, ControlPlane, PickedUp, Verification, WorkItem
 from certctl_agent.keystore import HeldKey, KeyStore
-from certctl_core.errors import CertctlError, Conflict, Gone, TooMany, UpstreamUnavailable
+from certctl_core.errors import CertctlError, Conflict, Gone, Invalid, NotFound, TooLarge, TooMany, UpstreamUnavailable
 from certctl_core.pki import csr, names, reading
 from certctl_core.ports.target import Delivery, Endpoint, Reloads, Target
 from certctl_core.ports.world import Nowhere, Prober, Tripwire
@@ -35,6 +36,9 @@ _LONGEST_PAUSE: Final = timedelta(seconds=2)
 _REPORT_PAUSES: Final = (timedelta(seconds=1), timedelta(seconds=3))
 _NOT_NOW: Final = (UpstreamUnavailable, TooMany)
 DEFAULT_PORT: Final = 443
+MOST_CSRS: Final = 100
+"""In one request."""
+
 Pause = Callable[[timedelta], bool]
 Connect = Callable[[str, Mapping[str, Any]], Target]
 
@@ -61,15 +65,17 @@ class Worker:
 
     def do(self, item: WorkItem) -> bool:
         """Whether the item is done. A failure has been reported when it is not. Raises `Gone` for a retired agent."""
-        facts = {"job_id": item.id, "certificate_id": item.certificate_id, "target_id": item.target_id}
+        if item.status == AWAITING_CSR:
+            return self._do(item, lambda: self._request(item))
+        if item.type == DEPLOYMENT:
+            return self._do(item, lambda: self._deploy(item))
+        log.debug("not for an agent: %s", item.type, extra=_facts(item))
+        return False
+
+    def _do(self, item: WorkItem, act: Callable[[], None], said: str = "job done") -> bool:
+        facts = _facts(item)
         try:
-            if item.status == AWAITING_CSR:
-                self._request(item)
-            elif item.type == DEPLOYMENT:
-                self._deploy(item)
-            else:
-                log.debug("not for an agent: %s", item.type, extra=facts)
-                return False
+            act()
         except JobFailed as failure:
             log.warning("job failed: %s", failure, extra=facts)
             self._report(item.id, "Failed", str(failure))
@@ -84,12 +90,50 @@ class Worker:
             log.exception("job failed unexpectedly", extra=facts)
             self._report(item.id, "Failed", f"internal error: {type(mistake).__name__}")
             return False
-        log.info("job done", extra=facts)
+        log.info(said, extra=facts)
         return True
 
     # The CSR flow
 
+    def request_all(self, items: Sequence[WorkItem]) -> bool:
+        """Answer many AwaitingCSR items in few requests, or one by one where the control plane does not take them
+        together. Whether any of them is done. Raises `Gone` for a retired agent."""
+        done = False
+        for start in range(0, len(items), MOST_CSRS):
+            batch = items[start : start + MOST_CSRS]
+            made = {item.id: request for item in batch if (request := self._made(item)) is not None}
+            asked = [(item, made[item.id]) for item in batch if item.id in made]
+            if not asked:
+                continue
+            try:
+                outcomes = self.control.submit_csrs(asked)
+            except (NotFound, Invalid, TooLarge):
+                return sum(self.do(item) for item in items[start:]) > 0 or done
+            except Gone:
+                raise
+            except CertctlError as problem:
+                log.warning("%d CSRs put off: %s", len(asked), problem)
+                return done
+            self.tripwire("csr:2")
+            for (item, _), outcome in zip(asked, outcomes, strict=True):
+                done |= self._do(item, partial(_take, outcome))
+        return done
+
+    def _made(self, item: WorkItem) -> x509.CertificateSigningRequest | None:
+        """The CSR of an item; None when it could not be made, which has been reported."""
+        made: list[x509.CertificateSigningRequest] = []
+        self._do(item, lambda: made.append(self._build(item)), said="CSR made")
+        return made[0] if made else None
+
     def _request(self, item: WorkItem) -> None:
+        request = self._build(item)
+        try:
+            self.control.submit_csr(item, request)
+        except CertctlError as problem:
+            _take(problem)
+        self.tripwire("csr:2")
+
+    def _build(self, item: WorkItem) -> x509.CertificateSigningRequest:
         if not item.common_name:
             raise JobFailed("empty common name")
         with _failing("key storage failed"):
@@ -97,15 +141,7 @@ class Worker:
         self.tripwire("csr:1")
         with _failing("CSR creation failed"):
             # The same key and names give the same bytes: sending them twice is asking once.
-            request = csr.build(private_key, item.common_name, item.sans)
-        try:
-            self.control.submit_csr(item, request)
-        except (*_NOT_NOW, Conflict, Gone):
-            # Not an answer to the CSR: the job asks again until it has one.
-            raise
-        except CertctlError as problem:
-            raise JobFailed(f"CSR rejected: {problem.message}") from problem
-        self.tripwire("csr:2")
+            return csr.build(private_key, item.common_name, item.sans)
 
     # The deployment flow
 
@@ -199,6 +235,19 @@ class Worker:
             except CertctlError as problem:
                 log.warning("%s not accepted: %s", status, problem, extra={"job_id": job_id})
             return
+
+
+def _facts(item: WorkItem) -> dict[str, str]:
+    return {"job_id": item.id, "certificate_id": item.certificate_id, "target_id": item.target_id}
+
+
+def _take(outcome: CertctlError | None) -> None:
+    """Raises what was said against a CSR, as a failed job when that was an answer to the CSR: a job whose CSR got none
+    asks again until it has one."""
+    if isinstance(outcome, (*_NOT_NOW, Conflict, Gone)):
+        raise outcome
+    if outcome is not None:
+        raise JobFailed(f"CSR rejected: {outcome.message}") from outcome
 
 
 @contextmanager

@@ -60,6 +60,7 @@ class ControlPlane:
     url: str = ""
     port: int = 0
     retired: bool = False
+    takes_many: bool = True
     jobs: dict[str, Job] = Factory(dict)
     certificates: dict[str, x509.Certificate] = Factory(dict)
     calls: list[Call] = Factory(list)
@@ -151,6 +152,10 @@ class ControlPlane:
                 return 200, {"jobs": offered, "count": len(offered), "server_time": "2031-01-01T00:00:00Z"}, {}
             case ["csr"]:
                 return self._take_csr(call.body)
+            case ["csrs"] if self.takes_many:
+                taken = [self._take_csr(one) for one in call.body["csrs"]]
+                results = [{**body, "code": status} for status, body, _ in taken]
+                return 200, {"results": results, "signed": len(results)}, {}
             case ["certificates", certificate_id]:
                 return self._certificate(certificate_id)
             case ["jobs", job_id, "status"]:
@@ -167,6 +172,8 @@ class ControlPlane:
 
     def _take_csr(self, body: Any) -> Reply:
         job = self.jobs[body["job_id"]]
+        if job.item["common_name"] == "refused.example.com":
+            return problem(422, "the profile does not permit it")
         request = csr_reading.read(body["csr_pem"])
         csr_reading.check_matches(request, job.item["common_name"], job.item["sans"])
         job.csrs.append(body["csr_pem"].encode())

@@ -126,6 +126,14 @@ def test_work_that_brings_more_work_is_followed_up_at_once(plane: ControlPlane, 
     assert job.status == "Completed"
 
 
+def test_csrs_of_one_poll_go_together(plane: ControlPlane, start: Callable[..., Run]) -> None:
+    jobs = [plane.ask_for_csr(f"job-{number}", f"mc-{number}", "www.example.test") for number in range(5)]
+    start(LONG, LONG)
+    assert plane.wait_for(lambda: polls(plane) == 2)
+    assert {job.status for job in jobs} == {"Completed"}
+    assert (len(plane.made("POST /csrs")), len(plane.made("POST /csr"))) == (1, 0)
+
+
 def test_work_that_fails_is_not_rushed(plane: ControlPlane, start: Callable[..., Run]) -> None:
     with failing(plane, "POST /csr", problem(503, "the CA is down")):
         plane.ask_for_csr("job-1", "mc-1", "www.example.test")
@@ -145,7 +153,7 @@ def test_offered_work_is_not_begun_after_a_stop(plane: ControlPlane, start: Call
 
     plane.overrides.append(stop_meanwhile)
     first = plane.ask_for_csr("job-1", "mc-1", "www.example.test")
-    second = plane.ask_for_csr("job-2", "mc-2", "www.example.test")
+    second = plane.ask_to_deploy("job-2", "mc-2", None)
     # The first poll waits until the run is known.
     known = Event()
 
@@ -158,7 +166,7 @@ def test_offered_work_is_not_begun_after_a_stop(plane: ControlPlane, start: Call
     runs.append(start(LONG, LONG))
     known.set()
     assert runs[0].join() is Ended.STOPPED
-    assert (first.status, second.status) == ("Completed", "AwaitingCSR")
+    assert (first.status, second.status) == ("Completed", "Pending")
 
 
 def test_the_wait_grows_with_the_failures_to_a_limit_and_varies() -> None:

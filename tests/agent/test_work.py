@@ -52,6 +52,45 @@ def test_a_csr_names_every_kind_of_san(plane: ControlPlane, make_worker: MakeWor
     csr.check_matches(sent_csr(job), "www.example.test", sans)
 
 
+def three_jobs(plane: ControlPlane) -> list[Job]:
+    return [
+        plane.ask_for_csr(f"job-{number}", f"mc-{number}", name)
+        for number, name in enumerate(("a.example.test", "refused.example.com", "b.example.test"))
+    ]
+
+
+def test_many_csrs_go_in_one_request_and_each_refusal_is_reported(plane: ControlPlane, make_worker: MakeWorker) -> None:
+    first, refused, last = three_jobs(plane)
+    assert make_worker().request_all([item_of(job) for job in (first, refused, last)])
+    assert len(plane.made("POST /csrs")) == 1
+    assert plane.made("POST /csr") == []
+    assert (first.status, last.status) == ("Completed", "Completed")
+    assert refused.status == "Failed"
+    assert refused.error == "CSR rejected: the profile does not permit it"
+
+
+def test_an_older_control_plane_is_sent_csrs_one_by_one(plane: ControlPlane, make_worker: MakeWorker) -> None:
+    plane.takes_many = False
+    first, refused, last = three_jobs(plane)
+    assert make_worker().request_all([item_of(job) for job in (first, refused, last)])
+    assert len(plane.made("POST /csr")) == 3
+    assert [job.status for job in (first, refused, last)] == ["Completed", "Failed", "Completed"]
+
+
+def test_csrs_that_nobody_takes_now_are_put_off(plane: ControlPlane, make_worker: MakeWorker) -> None:
+    jobs = three_jobs(plane)
+    plane.override("POST /csrs", problem(503, "the database is away"))
+    assert not make_worker().request_all([item_of(job) for job in jobs])
+    assert {job.status for job in jobs} == {"AwaitingCSR"}
+
+
+def test_a_retired_agent_sends_no_more_csrs(plane: ControlPlane, make_worker: MakeWorker) -> None:
+    jobs = three_jobs(plane)
+    plane.retired = True
+    with pytest.raises(Gone):
+        make_worker().request_all([item_of(job) for job in jobs])
+
+
 def test_the_same_job_sends_the_same_csr_again(plane: ControlPlane, make_worker: MakeWorker) -> None:
     job = plane.ask_for_csr("job-1", "mc-1", "www.example.test", "a.example.test")
     make_worker().do(item_of(job))
