@@ -543,6 +543,7 @@ ENDPOINTS: Final = Kind(
         Reference("network_scan_target_id", "network_scan_targets", OnDelete.SET_NULL),
     ),
     filters=_names("id endpoint status certificate_id network_scan_target_id enabled created_at"),
+    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
     sorts=_sorts("created_at"),
 )
 PROBES: Final = Kind(

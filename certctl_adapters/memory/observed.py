@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import evolve
 
-from certctl_adapters.kinds import DISCOVERED, ENDPOINTS, PROBES, SCANS
+from certctl_adapters.kinds import CERTIFICATES, DISCOVERED, ENDPOINTS, PROBES, SCANS
 from certctl_adapters.memory.table import MemoryTable, by
 from certctl_adapters.memory.transaction import Transaction
 from certctl_core.ids import EndpointId
@@ -18,7 +18,7 @@ from certctl_core.models.observed import (
     HealthStatus,
     ProbeRecord,
 )
-from certctl_core.ports.store import Discovered, Endpoints, Page, Probes, Query, Scans
+from certctl_core.ports.store import Discovered, Endpoints, Page, Probes, Query, Scans, Where
 
 
 class MemoryScans(Scans):
@@ -78,9 +78,13 @@ class MemoryEndpoints(MemoryTable[EndpointHealth], Endpoints):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, ENDPOINTS)
 
-    def count_by_status(self) -> Mapping[HealthStatus, int]:
-        counted = Counter(row.status for row in self._rows.values())
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[HealthStatus, int]:
+        counted = Counter(row.status for row in self.having(where))
         return {status: counted[status] for status in HealthStatus}
+
+    def _extra(self, fact: EndpointHealth, name: str) -> object:
+        certificate = self._transaction.rows(CERTIFICATES.table).get(fact.certificate_id)
+        return None if certificate is None else getattr(certificate, name)
 
 
 class MemoryProbes(Probes):

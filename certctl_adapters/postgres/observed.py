@@ -9,7 +9,7 @@ from attrs import evolve
 from certctl_adapters.kinds import DISCOVERED, ENDPOINTS, PROBES, SCANS
 from certctl_adapters.postgres import totals
 from certctl_adapters.postgres.listing import Listing
-from certctl_adapters.postgres.table import PostgresTable, shape_of
+from certctl_adapters.postgres.table import OF_CERTIFICATE, PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import EndpointId
 from certctl_core.models.observed import (
@@ -20,7 +20,7 @@ from certctl_core.models.observed import (
     HealthStatus,
     ProbeRecord,
 )
-from certctl_core.ports.store import Discovered, Endpoints, Page, Probes, Query, Scans
+from certctl_core.ports.store import Discovered, Endpoints, Page, Probes, Query, Scans, Where
 
 _SCAN: Final = shape_of(SCANS)
 _DISCOVERED: Final = shape_of(DISCOVERED)
@@ -94,9 +94,12 @@ class PostgresEndpoints(PostgresTable[EndpointHealth], Endpoints):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, _ENDPOINT)
 
-    def count_by_status(self) -> Mapping[HealthStatus, int]:
-        counted = self._transaction.counts(b"SELECT status, count(*) FROM endpoint_health_checks GROUP BY status")
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[HealthStatus, int]:
+        counted = self._grouped("status", where)
         return {status: counted.get(status.value, 0) for status in HealthStatus}
+
+    def _extra(self, name: str) -> LiteralString:
+        return OF_CERTIFICATE[name]
 
 
 class PostgresProbes(Probes):

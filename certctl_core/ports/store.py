@@ -661,8 +661,11 @@ class Discovered(Table[DiscoveredCertificate], Protocol):
 
 
 class Endpoints(Table[EndpointHealth], Protocol):
+    """Beside the fields, a query may ask for `team_id` and `environment`, which are the certificate's."""
+
     @abstractmethod
-    def count_by_status(self) -> Mapping[HealthStatus, int]: ...
+    def count_by_status(self, where: Sequence[Where] = ()) -> Mapping[HealthStatus, int]:
+        """Of those for which the conditions hold."""
 
 
 class Probes(Protocol):

@@ -17,7 +17,7 @@ from certctl_core.ids import AgentId, ApiKeyId, TeamId, mint
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.models.access import EVERYTHING, Actor, ApiKey, Principal, Role, Scope, Session
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Is, Page, Query, Where, Work
+from certctl_core.ports.store import Page, Query, Work
 from certctl_core.usecases import audit, scope
 
 KEY_PREFIX: Final = "cck_"
@@ -236,13 +236,8 @@ def _lock_covered(work: Work, caller: Actor, key_id: str) -> ApiKey:
 
 def page_keys(ports: Ports, caller: Actor, query: Query) -> Page[ApiKey]:
     """Keys that reach no further than the caller."""
-    teams, environments = caller.scope.team_ids, caller.scope.environments
-    limits = (
-        *((Where("team_ids", tuple(sorted(teams)), Is.WITHIN),) if teams else ()),
-        *((Where("environments", tuple(sorted(environments)), Is.WITHIN),) if environments else ()),
-    )
     with ports.work() as work:
-        return work.api_keys.page(evolve(query, where=(*query.where, *limits)))
+        return work.api_keys.page(evolve(query, where=(*query.where, *scope.covered(caller))))
 
 
 @frozen

@@ -172,10 +172,8 @@ def _record_begin(work: Work, caller: Actor, operation: BulkOperation) -> None:
 
 def page(ports: Ports, caller: Principal, query: Query) -> Page[BulkOperation]:
     """Those that reach no further than the caller does."""
-    limits = (("team_ids", caller.scope.team_ids), ("environments", caller.scope.environments))
-    within = (Where(name, tuple(sorted(values)), Is.WITHIN) for name, values in limits if values)
     with ports.work() as work:
-        return work.bulk_operations.page(evolve(query, where=(*query.where, *within)))
+        return work.bulk_operations.page(evolve(query, where=(*query.where, *scope.covered(caller))))
 
 
 def get(ports: Ports, caller: Principal, operation_id: str) -> BulkOperation:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from attrs import asdict, evolve, frozen
 
-from certctl_core.errors import FieldProblem, Invalid
+from certctl_core.errors import FieldProblem, Invalid, NotFound
 from certctl_core.ids import CLIENT_ID, CertificateId, EndpointId, ProbeId, ScanTargetId, mint
 from certctl_core.lifecycle import endpoint as life
 from certctl_core.models.access import SYSTEM, Principal
@@ -169,11 +169,9 @@ def get(ports: Ports, caller: Principal, endpoint_id: str) -> EndpointHealth:
 
 
 def page(ports: Ports, caller: Principal, query: Query) -> Page[EndpointHealth]:
-    """A caller whose key is limited lists the checks of one certificate at a time."""
-    about = next((where.value for where in query.where if where.field == "certificate_id"), None)
+    """A caller whose key is limited sees the checks of certificates within its reach."""
     with ports.work() as work:
-        _must_reach(work, caller, about)
-        return work.endpoints.page(query)
+        return work.endpoints.page(evolve(query, where=(*query.where, *scope.certificates(caller))))
 
 
 def history(ports: Ports, caller: Principal, endpoint_id: str, limit: int) -> Sequence[ProbeRecord]:
@@ -183,9 +181,8 @@ def history(ports: Ports, caller: Principal, endpoint_id: str, limit: int) -> Se
 
 
 def summary(ports: Ports, caller: Principal) -> Mapping[HealthStatus, int]:
-    scope.must_reach_everything(caller)
     with ports.work() as work:
-        return work.endpoints.count_by_status()
+        return work.endpoints.count_by_status(scope.certificates(caller))
 
 
 def forget_probes(ports: Ports, before: datetime) -> int:
@@ -205,17 +202,13 @@ def _lock(work: Work, caller: Principal, endpoint_id: str) -> EndpointHealth:
 
 def _seen_by(work: Work, caller: Principal, endpoint: EndpointHealth) -> EndpointHealth:
     """The endpoint itself. An endpoint is seen by who sees its certificate; one without is seen by keys without
-    limits."""
-    _must_reach(work, caller, endpoint.certificate_id)
-    return endpoint
-
-
-def _must_reach(work: Work, caller: Principal, certificate_id: Any) -> None:
+    limits. Raises `NotFound`."""
     if caller.scope.is_everything:
-        return
-    if certificate_id is None:
-        scope.must_reach_everything(caller)
-    scope.get(work, caller, certificate_id)
+        return endpoint
+    certificate = None if endpoint.certificate_id is None else work.certificates.find(endpoint.certificate_id)
+    if certificate is None or not scope.sees(caller, certificate):
+        raise NotFound.of("health check", endpoint.id)
+    return endpoint
 
 
 def _must_see(work: Work, caller: Principal, endpoint: EndpointHealth) -> None:

@@ -183,6 +183,13 @@ def must_reach_everything(caller: Actor) -> None:
         )
 
 
+def covered(caller: Actor) -> tuple[Where, ...]:
+    """Conditions that leave of a list of what has a reach of its own, such as keys, what reaches no further than the
+    caller."""
+    limits = (("team_ids", caller.scope.team_ids), ("environments", caller.scope.environments))
+    return tuple(Where(name, tuple(sorted(mine)), Is.WITHIN) for name, mine in limits if mine)
+
+
 # --- policy rules, which may be limited to both -----------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from certctl_core.ids import AgentId, CertificateId, EndpointId, TeamId
 from certctl_core.models.access import Principal, Scope
 from certctl_core.models.observed import DiscoveryStatus, HealthStatus
 from certctl_core.pki import bundle, reading
-from certctl_core.ports.store import Query, Where
+from certctl_core.ports.store import Query
 from certctl_core.ports.world import Seen
 from certctl_core.usecases import agents, discovery, endpoints, network_scans
 from tests.core.usecases.world import ADMIN, World, as_agent
@@ -103,7 +103,6 @@ class TestDiscovery:
             lambda: discovery.page_scans(world.ports, HERE, Query()),
             lambda: discovery.dismiss(world.ports, HERE, "dcert-1"),
             lambda: network_scans.page(world.ports, HERE, Query()),
-            lambda: endpoints.summary(world.ports, HERE),
         ):
             with pytest.raises(Forbidden, match="limited to teams"):
                 look()
@@ -216,20 +215,20 @@ class TestHealthChecks:
     def test_a_limited_key_sees_the_checks_of_its_certificates(self, world: World) -> None:
         certificate = world.certificate()
         watched = self.watched(world, certificate_id=certificate.id)
-        about = Query((Where("certificate_id", certificate.id),))
+        alone = endpoints.create(world.ports, ADMIN, endpoints.CreateEndpoint(endpoint="alone.example:443")).id
         assert endpoints.get(world.ports, HERE, watched).id == watched
-        assert [one.id for one in endpoints.page(world.ports, HERE, about).items] == [watched]
+        for caller, seen in ((HERE, [watched]), (ELSEWHERE, []), (ADMIN, [watched, alone])):
+            assert [one.id for one in endpoints.page(world.ports, caller, Query()).items] == seen
+            assert sum(endpoints.summary(world.ports, caller).values()) == len(seen)
         for look in (
             lambda: endpoints.get(world.ports, ELSEWHERE, watched),
-            lambda: endpoints.page(world.ports, ELSEWHERE, about),
+            lambda: endpoints.get(world.ports, HERE, alone),
             lambda: endpoints.acknowledge(world.ports, ELSEWHERE, watched),
             lambda: endpoints.delete(world.ports, ELSEWHERE, watched),
             lambda: endpoints.history(world.ports, ELSEWHERE, watched, 1),
         ):
-            with pytest.raises(NotFound):
+            with pytest.raises(NotFound, match="health check"):
                 look()
-        with pytest.raises(Forbidden):
-            endpoints.page(world.ports, HERE, Query())
         asked = endpoints.CreateEndpoint(endpoint="x.example:443", certificate_id=certificate.id)
         with pytest.raises(Invalid):
             endpoints.create(world.ports, ELSEWHERE, asked)
