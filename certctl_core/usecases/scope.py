@@ -71,8 +71,9 @@ def must_see_all(work: Work, caller: Actor, certificate_ids: tuple[CertificateId
 def must_put_within(
     work: Work, caller: Actor, certificate: ManagedCertificate, before: ManagedCertificate | None = None
 ) -> None:
-    """A certificate that the caller makes or changes stays within its reach, and refers to nothing beyond that it did
-    not refer to already. Raises `Invalid` naming each field; what is out of reach is said not to exist."""
+    """A certificate that a caller with a limited key makes or changes stays within its reach, and refers to nothing
+    beyond it, nor to what is limited to other teams than the certificate's, that it did not refer to already. Raises
+    `Invalid` naming each field; what is out of reach is said not to exist."""
     limits = caller.scope
     if limits.is_everything:
         return
@@ -92,20 +93,32 @@ def must_put_within(
 def _beyond(
     work: Work, caller: Actor, certificate: ManagedCertificate, before: ManagedCertificate | None
 ) -> Iterable[FieldProblem]:
-    """References that are new and lead nowhere the caller may go: at most three statements."""
-    if before is None or certificate.issuer_id != before.issuer_id:
+    """References that are new, or the certificate's team is, and lead nowhere the caller or the team may go: at most
+    three statements."""
+    kept = before if before is not None and before.team_id == certificate.team_id else None
+    if kept is None or certificate.issuer_id != kept.issuer_id:
         issuer = work.issuers.find(certificate.issuer_id)
-        if issuer is None or not reaches(caller, issuer):
-            yield _dangling("issuer_id", certificate.issuer_id)
-    if before is None or certificate.owner_id != before.owner_id:
+        yield from _must_serve(caller, certificate.team_id, issuer, "issuer_id", certificate.issuer_id)
+    if kept is None or certificate.owner_id != kept.owner_id:
         owner = work.owners.find(certificate.owner_id)
         if owner is None or not reaches(caller, owner):
             yield _dangling("owner_id", certificate.owner_id)
-    new = set(certificate.target_ids) - set(before.target_ids if before else ())
+    new = set(certificate.target_ids) - set(kept.target_ids if kept else ())
     targets = work.targets.many(sorted(new))
     for index, identity in enumerate(certificate.target_ids):
-        if identity in new and (identity not in targets or not reaches(caller, targets[identity])):
-            yield _dangling(f"target_ids[{index}]", identity)
+        if identity in new:
+            target = targets.get(identity)
+            yield from _must_serve(caller, certificate.team_id, target, f"target_ids[{index}]", identity)
+
+
+def _must_serve(
+    caller: Actor, team_id: TeamId, fact: ConfiguredIssuer | ConfiguredTarget | None, field: str, identity: str
+) -> Iterable[FieldProblem]:
+    """What is wrong with using it for something of this team."""
+    if fact is None or not reaches(caller, fact):
+        yield _dangling(field, identity)
+    elif fact.team_ids and team_id not in fact.team_ids:
+        yield FieldProblem(field, f"{identity!r} is limited to other teams than {team_id!r}")
 
 
 def _dangling(field: str, identity: str) -> FieldProblem:

@@ -209,16 +209,21 @@ def test_what_is_out_of_reach_is_neither_shown_nor_changed_nor_told_from_what_is
         before = company.snapshot()
         key, body = company.keys[limits, role], POINTING.get(row.name, BODIES.get(row.name))
         reply = _ask(company, row, identity, body, key)
-        assert not hidden.search(_without(reply, *company.ids.values(), *_words(body))), reply.content
+        asked = {*_words(body), *SAID.get(row.name, ()), *(company.ids.values() if row.parameters else ())}
+        assert not hidden.search(_without(reply, *asked)), reply.content
         after = company.snapshot()
         assert {place: row for place, row in after.items() if place in before} == before
         made = " ".join(row for place, row in after.items() if place not in before)
-        assert not hidden.search(_blank(made.encode(), *company.ids.values(), *_words(body))), made
+        assert not hidden.search(_blank(made.encode(), *asked)), made
         if row.parameters and kind not in SHARED and _is_hidden(limits, kind):
             unknown = _ask(company, row, NOBODYS, body, key)
             assert unknown.status == reply.status
             said = _without(reply, *company.ids.values())
             assert said == _without(unknown, NOBODYS), (said, unknown.content)
+
+
+SAID: Final[Mapping[str, tuple[str, ...]]] = {"list_bulk_operations": ("mc-okapi",)}
+"""What callers from elsewhere have said themselves, and is told to them again."""
 
 
 def _is_hidden(limits: str, kind: str) -> bool:
@@ -341,7 +346,8 @@ def test_the_same_is_hidden_by_the_database(database_url: str) -> None:
                 if row.method == "GET" and row.who & set(ROLES):
                     path = path_of(row, id=ids.get(_kind(row), NOBODYS))
                     reply = api.call("GET", path, by=key)
-                    assert not hidden.search(_without(reply, *ids.values())), (row.name, reply.content)
+                    asked = ids.values() if row.parameters else ()
+                    assert not hidden.search(_without(reply, *asked)), (row.name, reply.content)
         api.app.close()
 
 
@@ -400,7 +406,7 @@ def test_a_team_brings_its_own_hosts_and_works_on_them(api: Api, own: str) -> No
     api.made("/api/v1/certificates", made, by=own)
     assert api.post("/api/v1/certificates/mc-mine/renew", {}, by=own).status == 202
     moved = api.put("/api/v1/certificates/mc-mine", {"team_id": "t-own"}, by=own)
-    assert (moved.status, moved.fields) == (400, ["team_id"])
+    assert (moved.status, moved.fields) == (400, ["team_id", "issuer_id", "target_ids[0]"])
     assert api.delete("/api/v1/targets/tgt-new", by=own).status == 409
     assert api.delete("/api/v1/certificates/mc-mine", by=own).status == 204
     assert api.delete("/api/v1/targets/tgt-new", by=own).status == 204
