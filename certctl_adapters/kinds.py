@@ -244,6 +244,7 @@ def _end_of_notification(notification: Notification) -> Ending | None:
 
 
 _CREATED: Final = ("created_at", "updated_at", "name")
+_OF_CERTIFICATE: Final = {"team_id": (Is.EQUAL, Is.ONE_OF), "environment": (Is.EQUAL, Is.ONE_OF)}
 
 TEAMS: Final = Kind(
     "teams",
@@ -359,7 +360,7 @@ JOBS: Final = Kind(
         "id type status certificate_id target_id agent_id requested_by scheduled_at next_attempt_at completed_at"
         " created_at updated_at"
     ),
-    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
+    extra_filters=_OF_CERTIFICATE,
     sorts=_sorts("created_at"),
     ending=_end_of_job,
 )
@@ -407,7 +408,7 @@ NOTIFICATIONS: Final = Kind(
     Notification,
     references=(Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),),
     filters=_names("id type status channel recipient certificate_id next_retry_at created_at"),
-    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
+    extra_filters=_OF_CERTIFICATE,
     sorts=_sorts("created_at"),
     ending=_end_of_notification,
 )
@@ -436,7 +437,7 @@ VIOLATIONS: Final = Kind(
     uniques=(Unique("policy_violations_open_key", ("certificate_id", "rule_id"), _is_unresolved),),
     references=(Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),),
     filters=_names("id certificate_id rule_id severity opened_at resolved_at"),
-    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
+    extra_filters=_OF_CERTIFICATE,
     sorts=_sorts("opened_at", created_at="opened_at"),
 )
 APPROVALS: Final = Kind(
@@ -449,7 +450,7 @@ APPROVALS: Final = Kind(
         Reference("job_id", "jobs", OnDelete.CASCADE),
     ),
     filters=_names("id certificate_id job_id profile_id requested_by state decided_by created_at"),
-    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
+    extra_filters=_OF_CERTIFICATE,
     sorts=_sorts("created_at"),
 )
 API_KEYS: Final = Kind(
@@ -543,7 +544,7 @@ ENDPOINTS: Final = Kind(
         Reference("network_scan_target_id", "network_scan_targets", OnDelete.SET_NULL),
     ),
     filters=_names("id endpoint status certificate_id network_scan_target_id enabled created_at"),
-    extra_filters={"team_id": (Is.ONE_OF,), "environment": (Is.ONE_OF,)},
+    extra_filters=_OF_CERTIFICATE,
     sorts=_sorts("created_at"),
 )
 PROBES: Final = Kind(

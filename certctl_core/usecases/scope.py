@@ -32,11 +32,14 @@ Limited = Team | Owner | ConfiguredIssuer | ConfiguredTarget | Agent
 
 def certificates(caller: Actor) -> tuple[Where, ...]:
     """Conditions that leave of a list of certificates, or of what belongs to them, what the caller may see."""
-    teams, environments = caller.scope.team_ids, caller.scope.environments
-    return (
-        *((Where("team_id", tuple(sorted(teams)), Is.ONE_OF),) if teams else ()),
-        *((Where("environment", tuple(sorted(environments)), Is.ONE_OF),) if environments else ()),
-    )
+    limits = (("team_id", caller.scope.team_ids), ("environment", caller.scope.environments))
+    return tuple(_one_of(name, values) for name, values in limits if values)
+
+
+def _one_of(name: str, values: frozenset[str] | frozenset[TeamId]) -> Where:
+    """An index can have rows with one value in order, and not those with one of several."""
+    one, *others = sorted(values)
+    return Where(name, (one, *others), Is.ONE_OF) if others else Where(name, one)
 
 
 def sees(caller: Actor, certificate: ManagedCertificate) -> bool:

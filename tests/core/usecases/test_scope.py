@@ -38,7 +38,7 @@ def test_what_is_out_of_reach_is_not_found(world: World) -> None:
 def test_a_list_is_limited_by_team_and_environment() -> None:
     assert scope.certificates(LIMITED) == (
         Where("team_id", ("t-another", "t-other"), Is.ONE_OF),
-        Where("environment", ("production",), Is.ONE_OF),
+        Where("environment", "production"),
     )
 
 
