@@ -35,6 +35,7 @@ class PostgresTallies(Tallies):
             CROSS JOIN LATERAL (
                 SELECT first.day + n AS day FROM generate_series(0, least(%(until)s - first.day, %(limit)s) - 1) AS n
             ) AS days
+            WHERE days.day IS NOT NULL
             ON CONFLICT DO NOTHING
             """,
             {"until": until, "limit": limit},

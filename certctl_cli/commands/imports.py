@@ -5,6 +5,7 @@ leaves this machine is certificates.
 """
 
 import getpass
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
@@ -178,8 +179,19 @@ def _entries(path: Path, password: str) -> Iterator[Entry]:
             raise Invalid("holds no certificate with a key")
         found: tuple[Any, ...] = (certificate, *others)
     else:
-        found = bundle.from_pem(content)
+        found = _in_pem(content)
     yield from (Entry(pem, str(path)) for pem in _chains(found))
+
+
+_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def _in_pem(content: bytes) -> tuple[Any, ...]:
+    """However many there are; the reader of untrusted bundles has its limits, and this file is the user's own."""
+    from certctl_core.pki import bundle, reading
+
+    blocks: list[bytes] = _BLOCK.findall(content)
+    return tuple(reading.certificate(block) for block in blocks) or bundle.from_pem(content)
 
 
 def _chains(certificates: Iterable[Any]) -> Iterator[str]:

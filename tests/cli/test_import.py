@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from certctl_cli.commands import imports
 from tests.cli.conftest import Certctl
 from tests.serving import Plane
-from tests.strangers import authority, certificate, dns, key, pem
+from tests.strangers import authority, certificate, dns, fleet, key, pem
 
 WHOSE = ("--owner-id", "o-1", "--team-id", "t-1", "--issuer-id", "iss-local", "--renewal-policy-id", "rp-default")
 
@@ -86,6 +86,12 @@ def test_a_bundle_of_strangers_is_as_many_certificates(tmp_path: Path) -> None:
     (tmp_path / "all.pem").write_text("".join(pem(certificate(one, dns(one)), authority()) for one in names))
     entries, _ = imports.read([str(tmp_path / "all.pem")])
     assert [entry.pem.count("BEGIN CERTIFICATE") for entry in entries] == [2, 2]
+
+
+def test_a_bundle_may_be_as_long_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "all.pem").write_text("".join(fleet(501)))
+    entries, unread = imports.read([str(tmp_path / "all.pem")])
+    assert (len(entries), unread) == (501, [])
 
 
 def test_more_than_a_request_holds_is_sent_in_several(

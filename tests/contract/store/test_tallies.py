@@ -249,6 +249,11 @@ class TestHistory:
             assert work.tallies.endings() == Endings(notifications_sent=1, notifications_dead=1)
             assert work.notifications.count(Where("status", NotificationStatus.DEAD)) == 0
 
+    def test_before_anything_was_issued_there_is_no_day_to_count(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            assert work.tallies.close_days(TODAY, 30) == 0
+            assert work.tallies.issued_by_day(TODAY - DAY, 2) == [(TODAY - DAY, 0), (TODAY, 0)]
+
     def test_what_was_issued_is_counted_by_day_whether_days_are_closed_or_not(self, seeded: OpenWork) -> None:
         times = (MIDNIGHT - 3 * DAY, MIDNIGHT - timedelta(microseconds=1), MIDNIGHT, AT)
         with seeded() as work:
