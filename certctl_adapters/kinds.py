@@ -4,6 +4,8 @@ Every store is built from these declarations, so that a fake refuses exactly wha
 a `Unique` is the name of its index in `sql/`.
 """
 
+import types
+import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -44,7 +46,7 @@ from certctl_core.models.observed import (
 from certctl_core.models.policies import PolicyRule, PolicyViolation
 from certctl_core.models.records import AuditEvent, LoopState, Notification, NotificationStatus
 from certctl_core.models.trail import Checkpoint, Entry
-from certctl_core.ports.store import Is, Query, StoredAuthority, StoredCrl, StoredSigner
+from certctl_core.ports.store import Is, Place, Query, StoredAuthority, StoredCrl, StoredSigner
 
 F = TypeVar("F")
 
@@ -136,6 +138,12 @@ class Kind(Generic[F]):
     def identify(self, fact: F) -> str:
         return str(getattr(fact, self.identity))
 
+    def place(self, query: Query, last: F, *, more: bool) -> Place | None:
+        """Where the rows behind the last one of a page begin, if there are any."""
+        value = getattr(last, self.sorts[query.sort])
+        value = value.value if isinstance(value, Enum) else value
+        return Place(query.sort, query.descending, value, self.identify(last)) if more else None
+
     def check(self, query: Query) -> None:
         """Raises `Invalid` naming every field of `query` that cannot be filtered or sorted by."""
         problems = [
@@ -150,10 +158,22 @@ class Kind(Generic[F]):
             for where in query.where
             if where.how not in self._comparisons(where.field)
         ]
+        if query.after is not None and query.sort in self.sorts and not self._can_stand_at(query):
+            problems.append(FieldProblem("cursor", "is not a cursor"))
         problems += [FieldProblem(n, "must not be negative") for n in ("limit", "offset") if getattr(query, n) < 0]
         if problems:
             possible = ", ".join(sorted(self.sorts))
             raise Invalid("; ".join(p.message for p in problems), fields=problems, hint=f"Sort by one of: {possible}.")
+
+    def _can_stand_at(self, query: Query) -> bool:
+        """Whether the place that the page begins behind is one of the order's: cursors come from outside."""
+        value = query.after[0] if query.after else None
+        declared = self.fields[self.sorts[query.sort]].type
+        among = set(typing.get_args(declared)) or {declared}
+        if value is None:
+            return types.NoneType in among
+        kind = datetime if datetime in among else int if int in among else (str, Enum)
+        return isinstance(value, kind)
 
     def _comparisons(self, name: str) -> Collection[Is]:
         if name in self.extra_filters:

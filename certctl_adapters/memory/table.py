@@ -113,7 +113,8 @@ def page_of(facts: Iterable[F], kind: Kind[F], query: Query, extra: Callable[[F,
         found = [fact for fact in found if (place(fact) < last if query.descending else place(fact) > last)]
     else:
         found = found[query.offset :]
-    return Page(tuple(found[: query.limit]), total, more=len(found) > query.limit)
+    items, more = tuple(found[: query.limit]), len(found) > query.limit
+    return Page(items, total, more, kind.place(query, items[-1], more=more) if items else None)
 
 
 def _holds(where: Where, value: Any) -> bool:

@@ -19,6 +19,7 @@ These statements are planned each time: a plan for any value would be a bad one 
 """
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import frozen
@@ -62,7 +63,8 @@ class Listing(Generic[F]):
             return Page((), total)
         rows = asked.rows(on, total)
         items = tuple(self.shape.load(row) for row in rows[: query.limit])
-        return Page(items, total or 0, more=len(rows) > query.limit)
+        more = len(rows) > query.limit
+        return Page(items, total or 0, more, self.shape.kind.place(query, items[-1], more=more) if items else None)
 
     def total(self, on: Transaction, query: Query, conditions: Sequence[sql.Composable], given: Sequence[Any]) -> int:
         """How many rows match."""
@@ -213,7 +215,7 @@ class _Asked(Generic[F]):
         of_time = self._sort.is_optional_time
         place = sql.SQL("coalesce(%s::timestamptz, timestamptz 'infinity')" if of_time else "%s")
         condition = sql.SQL("({}, {}) {} ({}, %s)").format(self._sort.sorting, self._key, compared, place)
-        return (condition,), (self._sort.dump(value), identity)
+        return (condition,), (self._sort.dump(value) if isinstance(value, Enum) else value, identity)
 
     def _order(self, place: sql.Composable) -> sql.Composable:
         direction = sql.SQL("DESC" if self.query.descending else "ASC")

@@ -103,12 +103,24 @@ class Query:
 
 
 @frozen
+class Place:
+    """Behind which row of a list in which order: its sort value, enumerations as their word, and its id."""
+
+    sort: str
+    descending: bool
+    value: Any
+    id: str
+
+
+@frozen
 class Page(Generic[F]):
-    """A page and how many rows match altogether (0 when the query did not ask to count)."""
+    """A page, how many rows match altogether (0 when the query did not ask to count), whether there are more behind it,
+    and then where they begin, for a query's `after`."""
 
     items: tuple[F, ...]
     total: int
     more: bool = False
+    next: Place | None = None
 
 
 class Table(Protocol[F]):

@@ -20,7 +20,7 @@ from certctl_core.models.trail import Entry, time_text
 from certctl_core.pki import export
 from certctl_core.ports.store import Is, Query, Where
 from certctl_core.usecases.audit_export import Export
-from certctl_web.media.paging import Paging, read_cursor
+from certctl_web.media.paging import Paging
 from certctl_web.media.writing import write_time
 
 CHUNK: Final = 1 << 16
@@ -89,13 +89,10 @@ def _word(value: Any) -> str:
 
 @frozen(kw_only=True)
 class AuditList(AuditFilters, Paging):
-    """Newest first, by page or, from `next_cursor` of the page before on, by `cursor`."""
-
-    cursor: str | None = None
+    """Newest first."""
 
     def wish(self) -> Query:
-        asked = self.ask(*self.where(), sort="timestamp", descending=True)
-        return asked if self.cursor is None else attrs.evolve(asked, after=read_cursor(self.cursor), offset=0)
+        return self.ask(*self.where(), sort="timestamp", descending=True)
 
 
 class ExportFormat(Enum):

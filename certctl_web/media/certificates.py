@@ -16,7 +16,7 @@ from certctl_core.ports.store import Is, Query, Where
 from certctl_core.usecases import certificates as usecases
 from certctl_web.media.bounds import Identity, Length, Name, Range, Reference, Word
 from certctl_web.media.catalog import DeploymentTarget
-from certctl_web.media.paging import Paging, read_cursor
+from certctl_web.media.paging import Paging
 from certctl_web.media.reading import Accepts, fields_of
 from certctl_web.media.writing import or_zero
 
@@ -170,7 +170,6 @@ class CertificateList(Paging):
     updated_after: datetime | None = None
     sort: str = "createdAt"
     sort_desc: bool = False
-    cursor: str | None = None
     page_size: Annotated[int, Range(1, 500)] | None = None
     fields: tuple[str, ...] = ()
 
@@ -178,26 +177,13 @@ class CertificateList(Paging):
     def size(self) -> int:
         return self.page_size or self.per_page
 
-    @property
-    def has_cursors(self) -> bool:
-        """Cursors are places in the order of creation."""
-        return self._order()[0] == "created_at"
-
     def wish(self) -> Query:
-        """Raises `Invalid` for an order or a field that does not exist, and for a cursor in another order."""
+        """Raises `Invalid` for an order or a field that does not exist, and for a cursor of another order."""
         if unknown := [name for name in self.fields if name not in _ALL]:
             raise Invalid.field("fields", f"{unknown[0]} is no field of a certificate", hint=_choices(_ALL))
         sort, descending = self._order()
-        if self.cursor and not self.has_cursors:
-            raise Invalid.field("cursor", "can only be used with the order createdAt")
-        return Query(
-            where=self._where(),
-            sort=sort,
-            descending=descending,
-            limit=self.size,
-            offset=0 if self.cursor else (self.page - 1) * self.size,
-            after=read_cursor(self.cursor) if self.cursor else None,
-        )
+        asked = self.ask(*self._where(), sort=sort, descending=descending)
+        return attrs.evolve(asked, limit=self.size, offset=0 if self.cursor else (self.page - 1) * self.size)
 
     def _order(self) -> tuple[str, bool]:
         name = self.sort.removeprefix("-")

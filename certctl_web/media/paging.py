@@ -4,12 +4,13 @@ import base64
 import binascii
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
+import orjson
 from attrs import frozen
 
 from certctl_core.errors import Invalid
-from certctl_core.ports.store import Page, Query, Where
+from certctl_core.ports.store import Page, Place, Query, Where
 from certctl_web.media.bounds import Fallback
 from certctl_web.media.reading import read_time
 from certctl_web.media.writing import write_time
@@ -18,25 +19,44 @@ F = TypeVar("F")
 W = TypeVar("W")
 
 PageNumber = Annotated[int, Fallback(1, 1, 1_000_000)]
+_PLACES: Final = (datetime, str, int, type(None))
 PerPage = Annotated[int, Fallback(50, 1, 500)]
 
 
 @frozen(kw_only=True)
-class Paging:
-    """Which page of a list."""
+class Numbered:
+    """Which page of a list that is read by page numbers."""
 
     page: PageNumber = 1
     per_page: PerPage = 50
 
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.per_page
+
+
+@frozen(kw_only=True)
+class Paging(Numbered):
+    """Which page of a list: by number or, from `next_cursor` of the page before on, by `cursor`, which neither skips
+    nor repeats a row while others are added, and costs the same wherever it stands. It belongs to the list's order."""
+
+    cursor: str | None = None
+
     def ask(self, *where: Where, sort: str = "created_at", descending: bool = False) -> Query:
+        """Raises `Invalid` for what is no cursor of this order."""
         return Query(
-            where, sort=sort, descending=descending, limit=self.per_page, offset=(self.page - 1) * self.per_page
+            where,
+            sort=sort,
+            descending=descending,
+            limit=self.per_page,
+            offset=self.offset if self.cursor is None else 0,
+            after=None if self.cursor is None else read_cursor(self.cursor, sort, descending=descending),
         )
 
 
 @frozen(kw_only=True)
 class PagedResponse(Generic[W]):
-    """One page of a list. `next_cursor` continues the list from here, where a list has cursors."""
+    """One page of a list. `next_cursor` continues the list from here; the last page has none."""
 
     data: tuple[W, ...]
     total: int
@@ -55,21 +75,35 @@ class CursorPagedResponse(Generic[W]):
     page_size: int
 
 
-def paged(asked: Paging, found: Page[F], of: Callable[[F], W]) -> PagedResponse[W]:
+def paged(asked: Numbered, found: Page[F], of: Callable[[F], W]) -> PagedResponse[W]:
     return PagedResponse(
-        data=tuple(of(item) for item in found.items), total=found.total, page=asked.page, per_page=asked.per_page
+        data=tuple(of(item) for item in found.items),
+        total=found.total,
+        page=asked.page,
+        per_page=asked.per_page,
+        next_cursor=write_cursor(found.next) if found.next else None,
     )
 
 
-def cursor_after(at: datetime, identity: str) -> str:
-    """The cursor that stands behind a row: base64url of `<created_at>:<id>`."""
-    return base64.urlsafe_b64encode(f"{write_time(at)}:{identity}".encode()).decode()
+def write_cursor(place: Place) -> str:
+    """The text of a place in a list: base64url of the order and of where in it."""
+    is_time = isinstance(place.value, datetime)
+    value = [write_time(place.value)] if is_time else place.value
+    return base64.urlsafe_b64encode(orjson.dumps([place.sort, place.descending, value, place.id])).decode()
 
 
-def read_cursor(text: str) -> tuple[Any, str]:
-    """(created_at, id) of the row a cursor stands behind. Raises `Invalid`."""
+def read_cursor(text: str, sort: str, *, descending: bool) -> tuple[Any, str]:
+    """(sort value, id) of the row that a cursor stands behind. Raises `Invalid`."""
     try:
-        at, _, identity = base64.b64decode(text, altchars=b"-_", validate=True).decode().rpartition(":")
-        return read_time(at), identity
-    except (binascii.Error, ValueError):
+        order, is_descending, value, identity = orjson.loads(base64.b64decode(text, altchars=b"-_", validate=True))
+        if isinstance(value, list):
+            (value,) = map(read_time, value)
+        if type(identity) is not str or type(order) is not str or type(value) not in _PLACES:
+            raise ValueError("is not a cursor")
+    except (binascii.Error, ValueError, TypeError):
         raise Invalid.field("cursor", "is not a cursor", hint="Use next_cursor of the page before.") from None
+    if (order, is_descending) != (sort, descending):
+        raise Invalid.field(
+            "cursor", "belongs to a list in another order", hint="Ask for the same order as the page it came with."
+        )
+    return value, identity

@@ -2,20 +2,15 @@
 
 from typing import Final
 
-from attrs import evolve
-
 from certctl_core.usecases import audit, audit_export
 from certctl_web.access import AUDITORS
 from certctl_web.media.audit import AuditEvent, AuditExport, AuditList, ExportFormat, file_name, written
-from certctl_web.media.paging import PagedResponse, cursor_after, paged
+from certctl_web.media.paging import PagedResponse, paged
 from certctl_web.operation import Answer, Call, Operation, Row
 
 
 def page(call: Call[AuditList], _: None) -> PagedResponse[AuditEvent]:
-    found = audit.page(call.ports, call.caller, call.query.wish())
-    last = found.items[-1] if found.more else None
-    cursor = cursor_after(last.timestamp, last.id) if last else None
-    return evolve(paged(call.query, found, AuditEvent.of), next_cursor=cursor)
+    return paged(call.query, audit.page(call.ports, call.caller, call.query.wish()), AuditEvent.of)
 
 
 def get(call: Call[None], _: None) -> AuditEvent:

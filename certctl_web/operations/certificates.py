@@ -23,7 +23,7 @@ from certctl_web.media.certificates import (
     Revoke,
     UpdateCertificate,
 )
-from certctl_web.media.paging import CursorPagedResponse, PagedResponse, Paging, cursor_after, paged
+from certctl_web.media.paging import CursorPagedResponse, Numbered, PagedResponse, paged, write_cursor
 from certctl_web.media.records import StatusResponse
 from certctl_web.operation import Answer, Call, Operation, Row
 
@@ -35,9 +35,7 @@ def page(call: Call[CertificateList], _: None) -> PagedResponse[ManagedCertifica
     asked = call.query
     found = certificates.page(call.ports, call.caller, asked.wish())
     rows = tuple(_sparse(fact, asked.fields) for fact in found.items)
-    last = found.items[-1] if found.items else None
-    more = found.more or (not asked.cursor and asked.page * asked.size < found.total)
-    following = cursor_after(last.created_at, last.id) if last and more and asked.has_cursors else None
+    following = write_cursor(found.next) if found.next else None
     if asked.cursor:
         by_cursor = CursorPagedResponse(data=rows, total=found.total, next_cursor=following, page_size=asked.size)
         return Answer(content=by_cursor)
@@ -74,9 +72,9 @@ def archive(call: Call[None], _: None) -> None:
     certificates.archive(call.ports, call.caller, call.path["id"])
 
 
-def versions(call: Call[Paging], _: None) -> PagedResponse[CertificateVersion]:
-    wanted = call.query.ask()
-    found = certificates.versions(call.ports, call.caller, call.path["id"], wanted.limit, wanted.offset)
+def versions(call: Call[Numbered], _: None) -> PagedResponse[CertificateVersion]:
+    asked = call.query
+    found = certificates.versions(call.ports, call.caller, call.path["id"], asked.per_page, asked.offset)
     return paged(call.query, found, CertificateVersion.of)
 
 
@@ -162,7 +160,7 @@ ROWS: Final[tuple[Row, ...]] = (
         summary="List what was issued for a certificate, newest first",
         who=PEOPLE,
         run=versions,
-        query=Paging,
+        query=Numbered,
         answer=PagedResponse[CertificateVersion],
     ),
     Operation(

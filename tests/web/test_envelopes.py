@@ -1,5 +1,7 @@
 """Names, statuses and envelopes as clients of the established API know them."""
 
+import base64
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -237,8 +239,11 @@ def test_a_bad_filter_is_named(three: Api, query: str, named: str) -> None:
     assert reply.fields == [named]
 
 
-@pytest.mark.parametrize("order", ["createdAt", "-createdAt"])
-def test_a_list_is_read_to_its_end_by_cursor(three: Api, order: str) -> None:
+SORTS = ("createdAt", "updatedAt", "expiresAt", "notAfter", "commonName", "name", "status", "environment")
+
+
+@pytest.mark.parametrize("order", [*SORTS, *(f"-{sort}" for sort in SORTS)])
+def test_certificates_are_read_to_their_end_by_cursor_in_every_order(three: Api, order: str) -> None:
     path = f"/api/v1/certificates?per_page=1&sort={order}"
     page = three.get(path).json
     seen = [page["data"][0]["name"]]
@@ -247,7 +252,43 @@ def test_a_list_is_read_to_its_end_by_cursor(three: Api, order: str) -> None:
         assert set(page) <= {"data", "total", "next_cursor", "page_size"}
         assert page["total"] == 3
         seen += [one["name"] for one in page["data"]]
-    assert seen == (["a", "b", "c"] if order == "createdAt" else ["c", "b", "a"])
+    whole = three.get(f"/api/v1/certificates?sort={order}").json
+    assert seen == [one["name"] for one in whole["data"]]
+    assert sorted(seen) == ["a", "b", "c"]
+    assert "next_cursor" not in whole
+
+
+def test_every_list_is_read_to_its_end_by_cursor(three: Api) -> None:
+    for name in ("x", "y"):
+        three.post("/api/v1/teams", {"id": f"t-{name}", "name": name})
+    for path in (
+        "teams",
+        "owners",
+        "issuers",
+        "profiles",
+        "renewal-policies",
+        "agents",
+        "targets",
+        "audit",
+        "api-keys",
+    ):
+        whole = three.get(f"/api/v1/{path}").json
+        seen: list[str] = []
+        page = three.get(f"/api/v1/{path}?per_page=1").json
+        while True:
+            seen += [one["id"] for one in page["data"]]
+            if "next_cursor" not in page:
+                break
+            assert page["total"] >= whole["total"]
+            page = three.get(f"/api/v1/{path}?per_page=1&cursor={page['next_cursor']}").json
+        assert seen == [one["id"] for one in whole["data"]]
+
+
+@pytest.mark.parametrize("place", [["created_at", False, "no time", "x"], ["created_at", False, 3, "x"]])
+def test_a_cursor_that_was_made_up_is_refused(three: Api, place: list[Any]) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    reply = three.get(f"/api/v1/certificates?cursor={cursor}")
+    assert (reply.status, reply.fields) == (400, ["cursor"])
 
 
 # --- agents ----------------------------------------------------------------------------------------------------------

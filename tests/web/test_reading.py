@@ -1,5 +1,6 @@
 """The wire format: strict reading, and writing."""
 
+import base64
 import contextlib
 import json
 from collections.abc import Mapping
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certctl_core.errors import Invalid
+from certctl_core.ports.store import Place
 from certctl_web.media.agents import RegisterAgent
 from certctl_web.media.bounds import Identity, Name, Range
 from certctl_web.media.catalog import CreateTeam
 from certctl_web.media.certificates import CertificateList
-from certctl_web.media.paging import PagedResponse, Paging, cursor_after, read_cursor
+from certctl_web.media.paging import PagedResponse, Paging, read_cursor, write_cursor
 from certctl_web.media.reading import Accepts, read_body, read_query, read_time
 from certctl_web.media.writing import write_json, write_time
 
@@ -220,15 +222,41 @@ def test_query_values_are_read_as_what_they_are() -> None:
     assert asked.expires_before == datetime(2031, 1, 1, tzinfo=UTC)
 
 
-def test_a_cursor_stands_behind_its_row() -> None:
-    at = datetime(2031, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-    assert read_cursor(cursor_after(at, "mc-1")) == (at, "mc-1")
+@pytest.mark.parametrize("value", [datetime(2031, 1, 2, 3, 4, 5, 678, tzinfo=UTC), "zürich: [1]", "", 7, None])
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_cursor_stands_behind_its_row(value: object, descending: bool) -> None:
+    text = write_cursor(Place("name", descending, value, "mc-1"))
+    assert read_cursor(text, "name", descending=descending) == (value, "mc-1")
+    for other in (("created_at", descending), ("name", not descending)):
+        with pytest.raises(Invalid, match="another order"):
+            read_cursor(text, other[0], descending=other[1])
 
 
-@pytest.mark.parametrize("text", ["", "x", "bm90aGluZw==", "ÿ", "MjAzMS0wMS0wMjptYy0x"])
+def encoded(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "bm90aGluZw==",
+        "ÿ",
+        "MjAzMS0wMS0wMjptYy0x",
+        encoded(None),
+        encoded({"name": 1}),
+        encoded(["name", False, "x"]),
+        encoded(["name", False, "x", 1]),
+        encoded(["name", False, {"a": 1}, "mc-1"]),
+        encoded(["name", False, ["no time"], "mc-1"]),
+        encoded(["name", False, ["2031-01-01T00:00:00Z", "x"], "mc-1"]),
+        encoded(["name", False, 1.5, "mc-1"]),
+    ],
+)
 def test_what_is_no_cursor_is_named(text: str) -> None:
     with pytest.raises(Invalid) as caught:
-        read_cursor(text)
+        read_cursor(text, "name", descending=False)
     assert [problem.field for problem in caught.value.fields] == ["cursor"]
 
 
