@@ -15,7 +15,7 @@ from certctl_adapters.secretbox import PassphraseBox
 from certctl_core.ids import AgentId, CertificateId
 from certctl_core.models.access import SYSTEM, Principal, Role
 from certctl_core.pki import csr
-from certctl_core.usecases import access, issuance, reviews
+from certctl_core.usecases import access, issuance, renewal, reviews, watchdog
 from certctl_core.usecases.issuance import SubmitCsr, Submitted
 from certctl_web.options import Options
 from tests.stand_ins import MovableClock
@@ -114,6 +114,39 @@ def test_a_batch_of_csrs_costs_as_many_statements_as_one(api: Api) -> None:
     api.get("/.well-known/pki/crl/iss-local", by=None)  # the CA is made by whoever comes first
     one = cost("one CSR", lambda: submit(range(1)))
     assert cost("twenty CSRs", lambda: submit(range(1, 21))) == one <= 23
+
+
+def test_a_sweep_costs_as_many_statements_for_one_certificate_as_for_many(api: Api) -> None:
+    agent = api.agent()
+    target = api.target(agent)
+
+    def issued(prefix: str, count: int) -> None:
+        for number in range(count):
+            name = f"{prefix}-{number}"
+            api.certificate(target, id=f"mc-{name}", name=name, common_name=f"{name}.example.com")
+            api.made(f"/api/v1/certificates/mc-{name}/renew", {})
+            api.post(
+                f"/api/v1/agents/{agent.id}/csr",
+                {"csr_pem": csr_pem(f"{name}.example.com", []), "certificate_id": f"mc-{name}"},
+                by=agent.key,
+            )
+
+    def swept() -> None:
+        assert renewal.sweep(api.ports) > 0
+
+    def missed() -> None:
+        assert watchdog.report(api.ports) > 0
+
+    issued("first", 1)
+    api.clock.advance(timedelta(days=66))
+    one = cost("renewal and alert of one", swept)
+    api.clock.advance(timedelta(days=3))
+    one_missed = cost("one overdue", missed)
+    issued("later", 12)
+    api.clock.advance(timedelta(days=66))
+    assert cost("renewals and alerts of twelve", swept) == one <= 14
+    api.clock.advance(timedelta(days=3))
+    assert cost("twelve overdue", missed) == one_missed <= 8
 
 
 def test_work_without_secrets_opens_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

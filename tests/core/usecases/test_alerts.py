@@ -18,6 +18,7 @@ from certctl_core.usecases import (
     deployment,
     issuance,
     jobs,
+    notifications,
     renewal,
     rescheduling,
     revocation,
@@ -180,6 +181,29 @@ def test_what_was_told_is_forgotten_long_after_the_end(world: World, issued: Man
     assert alerts.forget(world.ports) == 0
     world.clock.advance(timedelta(days=30) + alerts.KEPT)
     assert alerts.forget(world.ports) == 1
+
+
+def test_a_sweep_that_is_cut_off_loses_and_doubles_nothing(
+    world: World, issued: ManagedCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a batch ends before its commit, nothing of it is there, and the next one does all of it."""
+    world.clock.advance(timedelta(days=65))
+
+    def cut_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for owner, step in ((alerts, "tell"), (renewal, "_places"), (notifications, "owe")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, step, cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                renewal.sweep(world.ports)
+        assert told(world) == []
+        assert world.jobs(JobStatus.AWAITING_CSR) == []
+        assert world.now_is(issued).status is CertificateStatus.ACTIVE
+    assert renewal.sweep(world.ports) == 1
+    assert len(told(world, N.EXPIRATION_WARNING)) == 1
+    assert len(world.jobs(JobStatus.AWAITING_CSR)) == 1
+    assert renewal.sweep(world.ports) + alerts.sweep(world.ports) == 0
 
 
 # Renewals
