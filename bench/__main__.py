@@ -9,7 +9,7 @@ from typing import Final
 from bench import fleet, report
 from bench.suite import Suite
 
-BENCHMARKS: Final = ("pki", "lists", "statistics", "policies", "audit", "renewals")
+BENCHMARKS: Final = ("pki", "lists", "statistics", "policies", "audit", "renewals", "agents", "creating", "issuing")
 
 
 def main() -> None:
