@@ -52,7 +52,7 @@ def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row
     options = options or Options()
     recorder, activity = CallRecorder(ports), AgentActivity(ports)
     limit = RateLimit(options.rate, options.agent_rate) if options.rate else None
-    keyring = Keyring(ports, options.given_keys) if options.auth_required else None
+    keyring = Keyring(ports, options.given_keys, options.key_changes_noticed) if options.auth_required else None
     middleware: list[Any] = [
         RequestId(options.trusted_proxies),
         SecurityHeaders(),

@@ -34,7 +34,8 @@ def _no_certificate() -> x509.Certificate | None:
 class Options:
     """`server_ca` gives the certificate that agents pin, the CA above the server's own TLS certificate; None when there
     is none of ours. `rate` is None when nothing is limited. `trusted_proxies` are the only peers whose
-    X-Forwarded-For is believed. `exports_per_hour` is for each caller, 0 for any number."""
+    X-Forwarded-For is believed. `key_changes_noticed` is how long a key that was revoked may go on working; 0 looks
+    every key up for every request. `exports_per_hour` is for each caller, 0 for any number."""
 
     version: str = __version__
     auth_required: bool = True
@@ -46,5 +47,6 @@ class Options:
     trusted_proxies: tuple[Network, ...] = ()
     server_ca: Callable[[], x509.Certificate | None] = _no_certificate
     hand_out: timedelta = timedelta(seconds=30)
+    key_changes_noticed: timedelta = timedelta(0)
     record_calls: bool = True
     exports_per_hour: int = 50

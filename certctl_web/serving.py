@@ -1,6 +1,8 @@
 """What a web process serves: the application over its own pool of connections, made after the fork."""
 
+from datetime import timedelta
 from functools import cache
+from typing import Final
 
 import structlog
 from cryptography import x509
@@ -15,6 +17,8 @@ from certctl_web.tls import ServerContext
 from certctl_web.web import Served
 
 log = structlog.get_logger(__name__)
+
+KEY_CHANGES_NOTICED: Final = timedelta(seconds=1)
 
 
 def served(settings: Settings, url: str) -> Served:
@@ -52,5 +56,6 @@ def _options(settings: Settings, backend: Backend) -> Options:
         trusted_proxies=web.trusted_proxies,
         server_ca=server_ca,
         hand_out=settings.jobs.hand_out,
+        key_changes_noticed=KEY_CHANGES_NOTICED,
         exports_per_hour=settings.web.exports_per_hour,
     )

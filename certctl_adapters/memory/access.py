@@ -28,6 +28,7 @@ _HEARD = (
 )
 _USE_PRECISION = timedelta(minutes=1)
 _ACTIVITY = "agent_activity"
+_KEY_CHANGES = "api_key_changes"
 
 
 class MemoryAgents(MemoryTable[Agent], Agents):
@@ -114,6 +115,17 @@ class MemoryApiKeys(MemoryTable[ApiKey], ApiKeys):
 
     def any(self) -> bool:
         return any(key.role is not Role.AGENT for key in self._rows.values())
+
+    def changes(self) -> int:
+        return int(self._transaction.rows(_KEY_CHANGES).get(_KEY_CHANGES, 0))
+
+    def save(self, fact: ApiKey) -> ApiKey:
+        self._transaction.set(_KEY_CHANGES, _KEY_CHANGES, self.changes() + 1)
+        return super().save(fact)
+
+    def remove(self, identity: str) -> None:
+        self._transaction.set(_KEY_CHANGES, _KEY_CHANGES, self.changes() + 1)
+        super().remove(identity)
 
 
 class MemorySessions(Sessions):

@@ -163,6 +163,10 @@ class PostgresApiKeys(PostgresTable[ApiKey], ApiKeys):
             {"agent": agent_id, "at": at},
         )
 
+    def changes(self) -> int:
+        row = self._transaction.row(b"SELECT changes FROM api_key_changes")
+        return int(row[0]) if row else 0
+
     def any(self) -> bool:
         row = self._transaction.row(b"SELECT EXISTS (SELECT FROM api_keys WHERE role <> 'agent')")
         return bool(row and row[0])

@@ -582,6 +582,10 @@ class ApiKeys(Table[ApiKey], Protocol):
     def any(self) -> bool:
         """Whether any key for people exists."""
 
+    @abstractmethod
+    def changes(self) -> int:
+        """How often a key has been changed or removed, uses apart: keys read before are as they were while this is."""
+
 
 class Sessions(Protocol):
     @abstractmethod

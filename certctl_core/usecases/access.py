@@ -129,12 +129,17 @@ def ensure_first_key(ports: Ports, actor: Actor) -> NewKey | None:
 
 
 def authenticate(ports: Ports, presented: str, request_id: str = "") -> Principal:
-    """Who presents this key. Raises `NotAuthenticated` for a key that is unknown, expired or revoked, and `Gone` for
-    that of a retired agent."""
+    """Who presents this key. Raises as `key_of`."""
+    return principal_of(key_of(ports, presented), request_id)
+
+
+def key_of(ports: Ports, presented: str) -> ApiKey:
+    """The key that is presented, its use noted. Raises `NotAuthenticated` for one that is unknown, expired or revoked,
+    and `Gone` for that of a retired agent."""
     now = ports.clock.now()
     with ports.work() as work:
         key = work.api_keys.by_hash(digest(presented))
-        usable = key is not None and hmac.compare_digest(key.key_hash, digest(presented)) and _is_live(key, now)
+        usable = key is not None and hmac.compare_digest(key.key_hash, digest(presented)) and is_live(key, now)
         if key is not None and key.agent_id is not None and key.revoked_at is not None:
             # Retiring an agent revokes its key; whoever still holds it is told to stop rather than to try another.
             agent_life.must_be_active(work.agents.get(key.agent_id))
@@ -142,7 +147,13 @@ def authenticate(ports: Ports, presented: str, request_id: str = "") -> Principa
             raise NotAuthenticated("Invalid API key", hint="Check the key, or ask an administrator for a new one.")
         if key.last_used_at is None or key.last_used_at <= now - _USE_NOTED_EVERY:
             work.api_keys.used(key.id, now)
-    return principal_of(key, request_id)
+    return key
+
+
+def key_changes(ports: Ports) -> int:
+    """How often a key has been changed or removed: see `ApiKeys.changes`."""
+    with ports.work() as work:
+        return work.api_keys.changes()
 
 
 def principal_of(key: ApiKey, request_id: str = "") -> Principal:
@@ -254,7 +265,7 @@ def log_in(ports: Ports, presented: str) -> LoggedIn:
     now = ports.clock.now()
     with ports.work() as work:
         key = work.api_keys.by_hash(digest(presented))
-        if key is None or not _is_live(key, now) or key.role is Role.AGENT:
+        if key is None or not is_live(key, now) or key.role is Role.AGENT:
             raise NotAuthenticated("That API key is not valid here")
         cookie = secrets.token_urlsafe(32)
         expires_at = min(filter(None, (now + SESSION_LIFE, key.expires_at)))
@@ -287,5 +298,6 @@ def purge_sessions(ports: Ports) -> int:
         return work.sessions.purge(ports.clock.now())
 
 
-def _is_live(key: ApiKey, now: datetime) -> bool:
+def is_live(key: ApiKey, now: datetime) -> bool:
+    """Whether the key opens anything now."""
     return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)

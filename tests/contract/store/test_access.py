@@ -145,6 +145,29 @@ class TestApiKeys:
         with pytest.raises(Invalid, match="agent_id"), store() as work:
             work.api_keys.add(facts.api_key(role=Role.AGENT, agent_id="nobody"))
 
+    def test_every_change_of_a_key_is_counted_and_no_use_of_one(self, seeded: OpenWork) -> None:
+        def counted() -> int:
+            with seeded() as work:
+                return work.api_keys.changes()
+
+        with seeded() as work:
+            for name in ("one", "two"):
+                work.api_keys.add(facts.api_key(name, key_hash=name))
+            work.api_keys.add(facts.api_key("agent's", key_hash="three", role=Role.AGENT, agent_id="a-1"))
+        before = counted()
+        with seeded() as work:
+            work.api_keys.used(facts.api_key("one").id, AT)
+        assert counted() == before
+        with seeded() as work:
+            work.api_keys.save(evolve(work.api_keys.get("one"), revoked_at=AT))
+        saved = counted()
+        with seeded() as work:
+            work.api_keys.remove("two")
+        removed = counted()
+        with seeded() as work:
+            work.api_keys.revoke_of_agent(AgentId("a-1"), AT)
+        assert before < saved < removed < counted()
+
     def test_revoking_an_agents_keys_leaves_others(self, seeded: OpenWork) -> None:
         with seeded() as work:
             for name, holder in {"one": "a-1", "two": "a-1", "other": "a-2"}.items():
