@@ -100,6 +100,9 @@ def _add_key_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     create.add_argument("name", help="whose key it is; the audit trail shows this name")
     create.add_argument("--role", default="operator", choices=("admin", "operator", "viewer", "auditor"))
     create.add_argument("--expires-in", metavar="DURATION", help="such as 720h; without it the key does not expire")
+    for option, value, limits in (("team", "ID", "this team"), ("environment", "NAME", "this environment")):
+        told = f"limit the key to what belongs to {limits}; may be given several times"
+        create.add_argument(f"--{option}", action="append", default=[], metavar=value, help=told)
     create.set_defaults(run=_apikey_create)
     commands.add_parser("list", help="list keys").set_defaults(run=_apikey_list)
     revoke = commands.add_parser("revoke", help="make a key useless, at once and for good")
@@ -335,7 +338,15 @@ def _apikey_create(asked: argparse.Namespace) -> int:
 
     expires_at = datetime.now(UTC) + _duration(asked.expires_in) if asked.expires_in else None
     with bootstrap.managed(settings) as backend:
-        made = access.create_key(backend.ports, _operator(), asked.name, Role(asked.role), expires_at=expires_at)
+        made = access.create_key(
+            backend.ports,
+            _operator(),
+            asked.name,
+            Role(asked.role),
+            expires_at=expires_at,
+            team_ids=asked.team or None,
+            environments=asked.environment or None,
+        )
     print(made.plain)
     _complain(f"this is the key of {asked.name} ({made.record.id}, {asked.role}); it is shown this once")
     return 0
@@ -352,7 +363,8 @@ def _apikey_list(_asked: argparse.Namespace) -> int:
     for key in found.items:
         state = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "in use"
         used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
-        print(f"{key.id}  {key.role.value:8}  {state:16}  {used:16}  {key.name}")
+        limits = ", ".join((*key.team_ids, *key.environments))
+        print(f"{key.id}  {key.role.value:8}  {state:16}  {used:16}  {key.name}{f'  ({limits})' if limits else ''}")
     return 0
 
 

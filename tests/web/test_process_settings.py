@@ -95,6 +95,22 @@ def test_no_authentication_is_for_loopback_only() -> None:
     )
 
 
+def test_keys_of_the_environment_have_names_and_no_more_rights_than_they_say() -> None:
+    named = {"CERTCTL_API_KEYS_NAMED": "ci:0123456789abcdefghij, root:jihgfedcba9876543210:admin"}
+    unnamed = {"CERTCTL_AUTH_SECRET": "first-key-of-the-environment,second-key-of-the-environment"}
+    legacy = settings.load(unnamed).settings.access.given_keys
+    assert [(key.name, key.role) for key in legacy] == [
+        ("legacy-key-0", Role.OPERATOR),
+        ("legacy-key-1", Role.OPERATOR),
+    ]
+    both = settings.load({**named, **unnamed})
+    assert [(key.name, key.key, key.role) for key in both.settings.access.given_keys] == [
+        ("ci", "0123456789abcdefghij", Role.OPERATOR),
+        ("root", "jihgfedcba9876543210", Role.ADMIN),
+    ]
+    assert "CERTCTL_AUTH_SECRET is ignored because CERTCTL_API_KEYS_NAMED is set" in both.warnings
+
+
 def test_bypassing_approvals_is_warned_of() -> None:
     reading = settings.read({"CERTCTL_APPROVAL_BYPASS": "true"})
     assert reading.settings.jobs.approval_bypass

@@ -200,13 +200,14 @@ def test_commands_tell_a_database_that_is_not_set_up(empty_database_url: str, tm
 def test_keys_and_tokens_are_made_by_command(database_url: str, tmp_path: Path) -> None:
     bootstrap.prepare(given(database_url, tmp_path), database_url, serves=False)
     variables = {"DATABASE_URL": database_url, "CONFIG_ENCRYPTION_KEY": KEY, "DATA_DIR": str(tmp_path)}
-    made = certctl_server("apikey", "create", "ci", "--role", "viewer", "--expires-in", "24h", **variables)
+    limits = ("--team", "t-default", "--environment", "production", "--environment", "test")
+    made = certctl_server("apikey", "create", "ci", "--role", "viewer", "--expires-in", "24h", *limits, **variables)
     assert made.status == 0
     key = made.out.strip()
     with bootstrap.connected(given(database_url, tmp_path), database_url, 2) as backend:
         assert access.authenticate(backend.ports, key).role.value == "viewer"
     listing = certctl_server("apikey", "list", **variables)
-    (line,) = [line for line in listing.out.splitlines() if line.endswith("  ci")]
+    (line,) = [line for line in listing.out.splitlines() if line.endswith("  ci  (t-default, production, test)")]
     assert key not in listing.out
     assert certctl_server("apikey", "revoke", line.split()[0], **variables).status == 0
     assert "revoked" in certctl_server("apikey", **variables).out
