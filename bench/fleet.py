@@ -131,6 +131,10 @@ def seed(data: Path, size: int) -> datetime:
         templates = make_templates(_authority(settings, url), at)
         fill(postgres.superuser().url, size, at, templates)
         with bootstrap.connected(settings, url, 2) as backend:
+            sealing.seal(backend.ports)
+        _run(postgres.superuser().url, b"VACUUM (ANALYZE)")
+        _run(postgres.superuser().url, b"CHECKPOINT")
+        with bootstrap.connected(settings, url, 2) as backend:
             sealing.seal(backend.ports)  # So that a worker that is measured does not begin with a million events.
     finally:
         postgres.stop()
@@ -191,8 +195,6 @@ def fill(url: str, size: int, at: datetime, templates: Sequence[Template]) -> No
     _run(url, b"SELECT recount()")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda definition: _run(url, definition), indexes))
-    _run(url, b"VACUUM (ANALYZE)")
-    _run(url, b"CHECKPOINT")
 
 
 def _run(url: str, statement: bytes) -> None:

@@ -16,8 +16,22 @@ from bench.fleet import Fleet
 from bench.report import Figure, Report, percentile
 from bench.server import Client, Server, Usage
 from bench.suite import Suite
+from certctl_core.ports.store import Place
+from certctl_web.media.paging import write_cursor
+from certctl_web.media.reading import read_time
+from certctl_web.media.writing import ZERO_TIME
 
 SORTS: Final = ("createdAt", "updatedAt", "expiresAt", "notAfter", "commonName", "name", "status", "environment")
+COLUMNS: Final = {
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+    "expiresAt": "expires_at",
+    "notAfter": "expires_at",
+    "commonName": "common_name",
+    "name": "name",
+    "status": "status",
+    "environment": "environment",
+}
 GOAL: Final = 25.0
 _PATH: Final = "/api/v1/certificates"
 
@@ -91,7 +105,7 @@ def filters(fleet: Fleet) -> Mapping[str, str]:
 
 def run(suite: Suite) -> None:
     fleet = suite.fleet
-    times = 40 if fleet.size >= 100_000 else 20
+    times = 50 if fleet.size >= 100_000 else 20
     with Server(fleet, "web") as server, server.client() as client:
         _first_pages(suite.report("Certificates, first page of 50"), server, client, times)
         _far_pages(suite.report("Certificates, the last page by cursor"), server, client, times)
@@ -117,7 +131,21 @@ def orders() -> Iterator[str]:
 
 
 def _far_pages(report: Report, server: Server, client: Client, times: int) -> None:
-    """The cursor that stands behind the last but 75 rows, found by going the other way."""
+    """Cursors that stand behind all but the last fifty rows: the list is read from its other end, and the place made of
+    the row that is found there."""
+    for order in orders():
+        back = order.removeprefix("-") if order.startswith("-") else f"-{order}"
+        last = client.get(f"{_PATH}?sort={back}&per_page=51")["data"][-1]
+        sort, field = order.removeprefix("-"), COLUMNS[order.removeprefix("-")]
+        value = read_time(last[field]) if field.endswith("_at") else last[field]
+        if value == ZERO_TIME:
+            value = None  # never issued, which comes last
+        place = Place(field, order != sort, value, last["id"])
+        path = f"{_PATH}?sort={order}&cursor={write_cursor(place)}"
+        found = client.get(path)
+        assert len(found["data"]) == 50
+        assert "next_cursor" not in found
+        report.add(timed(server, client, f"sort {order}", path, times).figure(GOAL))
 
 
 def _other_lists(report: Report, server: Server, client: Client, times: int) -> None:
