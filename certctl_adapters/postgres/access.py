@@ -39,13 +39,15 @@ class PostgresAgents(PostgresTable[Agent], Agents):
         )
 
     def heard(self, agent: Agent) -> None:
-        # What was read before the agent was retired must not bring it back.
+        # What was read before the agent was retired must not bring it back. Nobody waits for the disk: a crash of the
+        # database may lose the last heartbeats, whole, and the next ones say the same again.
         touched = self._transaction.change(
             b"""
             UPDATE agents SET
                 status = %(status)s, last_heartbeat_at = %(last_heartbeat_at)s, hostname = %(hostname)s, os = %(os)s,
                 architecture = %(architecture)s, ip_address = %(ip_address)s, version = %(version)s,
                 clock_offset = %(clock_offset)s
+            FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
             WHERE id = %(id)s AND retired_at IS NULL
             """,
             _AGENT.dump(agent),
