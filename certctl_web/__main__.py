@@ -121,7 +121,7 @@ def _everything(_asked: argparse.Namespace) -> int:
     """The supervisor: database and first start, meanwhile web and worker as child processes get ready."""
     settings = _start("supervisor")
     from certctl_web.listening import listen
-    from certctl_web.process import Gate, StopSign
+    from certctl_web.process import Gate, StopSign, shared_measurements
     from certctl_web.supervisor import Part, Supervisor
 
     stop, gate = StopSign(), Gate()
@@ -131,16 +131,17 @@ def _everything(_asked: argparse.Namespace) -> int:
     web = Part("web", _part_command("web", *leash, "--listener", str(number)), keeps=(gate.number, number))
     worker = Part("worker", _part_command("worker", *leash), keeps=(gate.number,))
     supervisor = Supervisor((web, worker), stop, settings.lifecycle.shutdown_timeout, draining=listener.close)
-    supervisor.start()
-    try:
-        from certctl_web import bootstrap
+    with shared_measurements():
+        supervisor.start()
+        try:
+            from certctl_web import bootstrap
 
-        with bootstrap.database(settings) as database:
-            _welcome(settings, bootstrap.prepare(settings, database.url, serves=True))
-            gate.open()
-            return supervisor.run(database.tend)
-    finally:
-        supervisor.end()
+            with bootstrap.database(settings) as database:
+                _welcome(settings, bootstrap.prepare(settings, database.url, serves=True))
+                gate.open()
+                return supervisor.run(database.tend)
+        finally:
+            supervisor.end()
 
 
 def _part_command(*arguments: str) -> list[str]:
@@ -150,29 +151,30 @@ def _part_command(*arguments: str) -> list[str]:
 
 
 def _web(asked: argparse.Namespace) -> int:
-    from certctl_web.process import Leash
+    from certctl_web.process import Leash, shared_measurements
 
     leash = Leash(asked.supervised_by)
     settings = _start("web")
-    import socket
+    with shared_measurements():
+        import socket
 
-    import structlog
+        import structlog
 
-    from certctl_web import bootstrap, serving, web
-    from certctl_web.listening import listen
+        from certctl_web import bootstrap, serving, web
+        from certctl_web.listening import listen
 
-    if asked.listener is None:
-        listener = listen(settings.web.host, settings.web.port)
-    else:
-        listener = socket.socket(fileno=asked.listener)
-    _wait_at_gate(asked)
-    with bootstrap.database(settings) as database:
-        if asked.supervised_by is None:
-            _welcome(settings, bootstrap.prepare(settings, database.url, serves=True))
-        pair = bootstrap.server_pair(settings)
-        structlog.get_logger("certctl_web").info("listening", address=_address(settings))
-        web.serve(settings, listener, pair, leash, lambda: serving.served(settings, database.url))
-    return 0
+        if asked.listener is None:
+            listener = listen(settings.web.host, settings.web.port)
+        else:
+            listener = socket.socket(fileno=asked.listener)
+        _wait_at_gate(asked)
+        with bootstrap.database(settings) as database:
+            if asked.supervised_by is None:
+                _welcome(settings, bootstrap.prepare(settings, database.url, serves=True))
+            pair = bootstrap.server_pair(settings)
+            structlog.get_logger("certctl_web").info("listening", address=_address(settings))
+            web.serve(settings, listener, pair, leash, lambda: serving.served(settings, database.url))
+        return 0
 
 
 def _worker(asked: argparse.Namespace) -> int:

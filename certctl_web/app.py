@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import attrs
 import falcon
 
 from certctl_core.ports import Ports
@@ -50,6 +51,7 @@ class Application:
 def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row] = TABLE) -> Application:
     """The application over these ports."""
     options = options or Options()
+    options = attrs.evolve(options, started_at=options.started_at or ports.clock.now())
     recorder, activity = CallRecorder(ports), AgentActivity(ports)
     limit = RateLimit(options.rate, options.agent_rate) if options.rate else None
     keyring = Keyring(ports, options.given_keys, options.key_changes_noticed) if options.auth_required else None

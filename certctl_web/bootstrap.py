@@ -38,6 +38,7 @@ from certctl_core.ports.store import Query, Where
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
 from certctl_core.usecases import access, catalog, sealing, secrets
 from certctl_web import tls
+from certctl_web.metrics import PrometheusMeter
 from certctl_web.settings import PREFIX, Settings
 
 CONTROL_PLANE: Final = "control-plane"
@@ -153,6 +154,7 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
         public_url=settings.web.public_url,
         lease=settings.jobs.lease,
         bypass_approvals=settings.jobs.approval_bypass,
+        meter=PrometheusMeter(),
     )
     return Backend(ports, pool)
 

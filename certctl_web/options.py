@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from attrs import field, frozen
@@ -35,7 +35,8 @@ class Options:
     """`server_ca` gives the certificate that agents pin, the CA above the server's own TLS certificate; None when there
     is none of ours. `rate` is None when nothing is limited. `trusted_proxies` are the only peers whose
     X-Forwarded-For is believed. `key_changes_noticed` is how long a key that was revoked may go on working; 0 looks
-    every key up for every request. `exports_per_hour` is for each caller, 0 for any number."""
+    every key up for every request. `exports_per_hour` is for each caller, 0 for any number. `started_at` is when
+    the application began to answer; its maker knows when none is given."""
 
     version: str = __version__
     auth_required: bool = True
@@ -50,3 +51,4 @@ class Options:
     key_changes_noticed: timedelta = timedelta(0)
     record_calls: bool = True
     exports_per_hour: int = 50
+    started_at: datetime | None = None

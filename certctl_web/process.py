@@ -4,8 +4,11 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
@@ -27,6 +30,32 @@ class Leash:
     def is_loose(self) -> bool:
         """Whether the supervisor is gone."""
         return self._supervisor is not None and os.getppid() != self._supervisor
+
+
+MEASUREMENTS: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def measurements_folder() -> str | None:
+    """Where the processes of this server keep what they measure."""
+    return os.environ.get(MEASUREMENTS) or None
+
+
+@contextlib.contextmanager
+def shared_measurements() -> Iterator[None]:
+    """A folder in which this process and its children keep what they measure, for any of them to add up; it goes when
+    they do. One that the environment names already is used instead, and kept: so parts that are started one by one can
+    share. It has to be there before prometheus-client is loaded."""
+    if measurements_folder():
+        yield
+        return
+    ours, folder = os.getpid(), tempfile.mkdtemp(prefix="certctl-metrics-")
+    os.environ[MEASUREMENTS] = folder
+    try:
+        yield
+    finally:
+        if os.getpid() == ours:  # a forked child that ends comes by here too
+            del os.environ[MEASUREMENTS]
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Gate:

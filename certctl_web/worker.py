@@ -31,6 +31,7 @@ from certctl_core.models.access import SYSTEM
 from certctl_core.models.records import LoopOutcome, LoopState
 from certctl_core.ports import Ports
 from certctl_core.usecases import issuance, loops, status
+from certctl_web import metrics
 from certctl_web.loops import LOOPS, Duty, Loop
 from certctl_web.process import Leash, StopSign
 from certctl_web.queues import NotAgain, Queue
@@ -110,6 +111,7 @@ class Worker:
             log.exception("loop failed", loop=loop.name)
         took = timedelta(seconds=time.monotonic() - began)
         loops.finished(self._ports, loop.name, took, items, error)
+        metrics.ran(loop.name, "failed" if error else "completed", took)
         if items:
             log.info("loop ran", loop=loop.name, items=items, seconds=round(took.total_seconds(), 3))
 

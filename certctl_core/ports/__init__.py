@@ -12,7 +12,7 @@ from attrs import field, frozen
 from certctl_core.ports.issuer import Issuers
 from certctl_core.ports.store import Work
 from certctl_core.ports.target import TargetCatalog
-from certctl_core.ports.world import Clock, Nowhere, SecretBox, Tripwire
+from certctl_core.ports.world import Clock, Meter, Nowhere, SecretBox, Tripwire, Unmeasured
 
 
 @frozen
@@ -23,7 +23,7 @@ class Ports:
     and lets a test stop the process exactly there. `public_url` is where relying parties reach this control plane (no
     trailing slash); without one, leafs carry no CDP and AIA addresses. `lease` is how long one call of a CA may take
     before its job is given to somebody else. `bypass_approvals` has every approval given at once, for development.
-    `senders` are the channels over which something is set up to send messages.
+    `senders` are the channels over which something is set up to send messages. `meter` is told how long things took.
     """
 
     work: Callable[[], AbstractContextManager[Work]]
@@ -36,3 +36,4 @@ class Ports:
     lease: timedelta = timedelta(seconds=90)
     bypass_approvals: bool = False
     senders: frozenset[str] = frozenset()
+    meter: Meter = field(factory=Unmeasured)

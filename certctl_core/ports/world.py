@@ -1,4 +1,5 @@
-"""Small ports: the clock, the box that seals secrets, TLS probing, and points where a test may stop the world."""
+"""Small ports: the clock, the box that seals secrets, TLS probing, measuring, and points
+where a test may stop the world."""
 
 from abc import abstractmethod
 from datetime import datetime, timedelta
@@ -54,6 +55,28 @@ class Tripwire(Protocol):
 
     @abstractmethod
     def __call__(self, point: str, /) -> None: ...
+
+
+class Meter(Protocol):
+    """Told how long what matters took. Never blocks and never raises."""
+
+    @abstractmethod
+    def issued(self, issuer_type: str, outcome: str, took: timedelta, /) -> None:
+        """A CA has answered, or did not. `outcome` is `issued`, `pending` or `failed`."""
+
+    @abstractmethod
+    def deployed(self, outcome: str, took: timedelta, /) -> None:
+        """A deployment has ended, so long after it was handed out. `outcome` is `completed` or `failed`."""
+
+
+class Unmeasured(Meter):
+    """The meter where nobody asks."""
+
+    def issued(self, _issuer_type: str, _outcome: str, _took: timedelta, /) -> None:
+        return None
+
+    def deployed(self, _outcome: str, _took: timedelta, /) -> None:
+        return None
 
 
 class Nowhere(Tripwire):

@@ -291,6 +291,9 @@ def report(ports: Ports, caller: Principal, agent_id: AgentId, job_id: str, stat
         after = _apply(open_work, caller, held, now, status, error)
         if after is not held.job:
             audit.record(open_work, caller, now, "job_status_reported", "job", job_id, status=status.value, error=error)
+    if held.job.status is JobStatus.RUNNING and after.status is not JobStatus.RUNNING:
+        took = now - (held.job.started_at or held.job.created_at)
+        ports.meter.deployed("completed" if after.status is JobStatus.COMPLETED else "failed", took)
     ports.tripwire("deploy:2" if status is JobStatus.RUNNING else "deploy:3")
     return after
 

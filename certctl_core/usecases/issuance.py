@@ -59,7 +59,7 @@ from certctl_core.pki import keys, names, reading
 from certctl_core.pki.plan import LeafPlan
 from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import Issued, Issuer, IssueRequest, Polls
+from certctl_core.ports.issuer import Issued, Issuer, IssueRequest, Ordered, Polls
 from certctl_core.ports.store import Work
 from certctl_core.usecases import access, audit, compliance, consent, jobs, orders, recording, scope
 from certctl_core.usecases.consent import Consent
@@ -418,6 +418,23 @@ def _carry_out(ports: Ports, begun: Sequence[Order]) -> Sequence[Outcome]:
 
 
 def _answer(ports: Ports, issuers: dict[IssuerId, Issuer], order: Order) -> Answer:
+    began = ports.clock.now()
+    answer = _asked(ports, issuers, order)
+    ports.meter.issued(order.issuer.type, _outcome(answer), ports.clock.now() - began)
+    return answer
+
+
+def _outcome(answer: Answer) -> str:
+    match answer.given:
+        case Issued():
+            return "issued"
+        case Ordered():
+            return "pending"
+        case _:
+            return "failed"
+
+
+def _asked(ports: Ports, issuers: dict[IssuerId, Issuer], order: Order) -> Answer:
     try:
         issuer = issuers.get(order.issuer.id) or ports.issuers.connect(order.issuer)
         issuers[order.issuer.id] = issuer

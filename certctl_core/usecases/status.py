@@ -10,7 +10,7 @@ from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopState
 from certctl_core.ports import Ports
-from certctl_core.ports.store import JobsOfDay
+from certctl_core.ports.store import Endings, JobsOfDay
 from certctl_core.usecases import notifications, scope, watchdog
 
 EXPIRING_WITHIN = timedelta(days=30)
@@ -50,6 +50,14 @@ def summary(ports: Ports, caller: Actor) -> Summary:
             agents=work.agents.count_by_status(scope.limited(caller)),
             dead_notifications=notifications.count_dead(work, caller),
         )
+
+
+def metrics(ports: Ports, caller: Actor) -> tuple[Summary, Endings]:
+    """The state of the fleet, and how much has ever ended. Raises as `job_trends`."""
+    scope.must_reach_everything(caller)
+    with ports.work() as work:
+        endings = work.tallies.endings()
+    return summary(ports, caller), endings
 
 
 def expiration_timeline(ports: Ports, caller: Actor, days: int) -> Sequence[tuple[datetime, int]]:

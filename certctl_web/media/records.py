@@ -14,7 +14,7 @@ from certctl_core.models.agents import AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopOutcome
-from certctl_core.ports.store import JobsOfDay
+from certctl_core.ports.store import Endings, JobsOfDay
 from certctl_core.usecases.access import NewKey, UpdateKey
 from certctl_core.usecases.status import Summary
 from certctl_web.media.bounds import Identity, Name, Word
@@ -107,6 +107,75 @@ class DashboardSummary:
             complete_jobs=summary.jobs.get(JobStatus.COMPLETED, 0),
             notifications_dead=summary.dead_notifications,
             completed_at=summary.at,
+        )
+
+
+@frozen(kw_only=True)
+class MetricsGauge:
+    """The present. `certificate_active` are those in use that do not end within 30 days."""
+
+    certificate_total: int
+    certificate_active: int
+    certificate_expiring_soon: int
+    certificate_expired: int
+    certificate_revoked: int
+    certificate_overdue: int
+    agent_total: int
+    agent_online: int
+    job_pending: int
+
+
+@frozen(kw_only=True)
+class MetricsCounter:
+    """What has ever ended so; these never fall."""
+
+    job_completed_total: int
+    job_failed_total: int
+    notifications_dead_total: int
+
+
+@frozen(kw_only=True)
+class UptimeMetric:
+    uptime_seconds: int
+    server_started: datetime
+    measured_at: datetime
+
+
+@frozen(kw_only=True)
+class MetricsResponse:
+    """The fleet in figures for monitoring."""
+
+    gauge: MetricsGauge
+    counter: MetricsCounter
+    uptime: UptimeMetric
+
+    @classmethod
+    def of(cls, summary: Summary, endings: Endings, started_at: datetime | None) -> Self:
+        started_at = started_at or summary.at
+        fleet = DashboardSummary.of(summary)
+        gone = fleet.expiring_certificates + fleet.expired_certificates + fleet.revoked_certificates
+        return cls(
+            gauge=MetricsGauge(
+                certificate_total=fleet.total_certificates,
+                certificate_active=max(0, fleet.total_certificates - gone),
+                certificate_expiring_soon=fleet.expiring_certificates,
+                certificate_expired=fleet.expired_certificates,
+                certificate_revoked=fleet.revoked_certificates,
+                certificate_overdue=fleet.overdue_renewals,
+                agent_total=fleet.total_agents,
+                agent_online=fleet.active_agents,
+                job_pending=fleet.pending_jobs,
+            ),
+            counter=MetricsCounter(
+                job_completed_total=endings.jobs_completed,
+                job_failed_total=endings.jobs_failed,
+                notifications_dead_total=endings.notifications_dead,
+            ),
+            uptime=UptimeMetric(
+                uptime_seconds=max(0, int((summary.at - started_at).total_seconds())),
+                server_started=started_at,
+                measured_at=summary.at,
+            ),
         )
 
 

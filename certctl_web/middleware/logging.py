@@ -6,6 +6,7 @@ from typing import Any, Final
 import falcon
 import structlog
 
+from certctl_web import metrics
 from certctl_web.middleware import facts
 
 _log: Final = structlog.stdlib.get_logger("certctl.http")
@@ -17,14 +18,17 @@ class RequestLog:
     ) -> None:
         known = facts.of(req)
         status = resp.status_code
+        took = time.monotonic() - known.started
+        operation = known.operation.name if known.operation else ""
+        metrics.answered(operation, status, took)
         line: dict[str, Any] = {
             "method": req.method,
             "path": facts.path_of(req),
             "status": status,
-            "duration_ms": round((time.monotonic() - known.started) * 1000, 1),
+            "duration_ms": round(took * 1000, 1),
             "client": known.client,
             "actor": known.caller.name if known.caller else "",
-            "operation": known.operation.name if known.operation else "",
+            "operation": operation,
         }
         if known.failure is not None:
             line["problem"] = type(known.failure).__name__

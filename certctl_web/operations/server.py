@@ -21,6 +21,7 @@ from certctl_web.media.records import (
     JobTrendDataPoint,
     Loop,
     Loops,
+    MetricsResponse,
     Readiness,
     Version,
 )
@@ -87,6 +88,16 @@ def job_trends(call: Call[Days], _: None) -> tuple[JobTrendDataPoint, ...]:
 def issuance_rate(call: Call[Days], _: None) -> tuple[IssuanceRateDataPoint, ...]:
     counted = status.issuance_rate(call.ports, call.caller, call.query.days)
     return tuple(IssuanceRateDataPoint(date=day.isoformat(), issued_count=count) for day, count in counted)
+
+
+def metrics(call: Call[None], _: None) -> MetricsResponse:
+    return MetricsResponse.of(*status.metrics(call.ports, call.caller), call.options.started_at)
+
+
+def exposition(call: Call[None], _: None) -> Answer[bytes]:
+    from certctl_web import metrics as monitoring  # its files are opened when it is loaded
+
+    return Answer(raw=monitoring.exposition(metrics(call, None)))
 
 
 def document(call: Call[None], _: None) -> Answer[bytes]:
@@ -213,5 +224,29 @@ ROWS: Final[tuple[Row, ...]] = (
         query=Days,
         answer=tuple[IssuanceRateDataPoint, ...],
         errors=(Forbidden,),
+    ),
+    Operation(
+        name="get_metrics",
+        tool="certctl_metrics",
+        method="GET",
+        path="/api/v1/metrics",
+        summary="The fleet in figures for monitoring",
+        who=PEOPLE,
+        run=metrics,
+        answer=MetricsResponse,
+        errors=(Forbidden,),
+        recorded=False,
+    ),
+    Operation(
+        name="get_prometheus_metrics",
+        tool="",
+        method="GET",
+        path="/api/v1/metrics/prometheus",
+        summary="The fleet, and how long things took, in the text format of Prometheus",
+        who=PEOPLE,
+        run=exposition,
+        media_type="text/plain; version=0.0.4; charset=utf-8",
+        errors=(Forbidden,),
+        recorded=False,
     ),
 )

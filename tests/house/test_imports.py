@@ -40,7 +40,9 @@ def _reads_environment(path: Path) -> bool:
 
 def test_only_settings_modules_read_the_environment() -> None:
     readers = {path for path in modules() if _reads_environment(path)}
-    assert {path for path in readers if path.name != "settings.py"} == set()
+    # The one variable of process.py is prometheus-client's own: that knows no other way to share a folder.
+    for_others = {Path("certctl_web/process.py")}
+    assert {path for path in readers if path.name != "settings.py"} - for_others == set()
 
 
 def _at_start(node: ast.AST) -> Iterator[ast.AST]:

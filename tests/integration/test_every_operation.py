@@ -213,6 +213,11 @@ def submit_csr(stage: Stage) -> Asked:
     return Asked({"id": stage.agent.id}, body, by=stage.agent.key)
 
 
+def submit_csrs(stage: Stage) -> Asked:
+    single = submit_csr(stage)
+    return Asked(single.ids, {"csrs": [single.body]}, by=single.by)
+
+
 def join(stage: Stage) -> Asked:
     token = stage.api.made("/api/v1/agents/join-tokens", {})["token"]
     return Asked(body={"token": token, "name": stage.name(), "hostname": "web.test"}, by=None)
@@ -371,6 +376,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "agent_heartbeat": of_agent(version="1.2.3"),
     "agent_get_work": of_agent(),
     "agent_submit_csr": submit_csr,
+    "agent_submit_csrs": submit_csrs,
     "agent_pickup_certificate": pick_up,
     "agent_report_job_status": report,
     "report_discoveries": of_agent(errors=["/root: denied"]),
