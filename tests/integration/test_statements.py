@@ -251,3 +251,33 @@ def test_importing_many_costs_as_many_statements_as_importing_one(api: Api) -> N
     ask([first])  # makes the CA
     one = ask(pems[:1])
     assert ask(pems[1:]) == one <= 16
+
+
+def test_a_limited_key_costs_no_more_to_list_for(api: Api) -> None:
+    """Limits are conditions of the statements that page and count."""
+    agent = api.agent()
+    api.certificate(api.target(agent))
+    api.issue(agent, "mc-site")
+    limits = {"team_ids": ["t-1", "t-2"], "environments": ["", "production"]}
+    api.made("/api/v1/teams", {"id": "t-2", "name": "others"})
+    wide, narrow = (
+        api.made("/api/v1/api-keys", {"name": name, "role": "viewer", **given})["key"]
+        for name, given in (("wide", {}), ("narrow", limits))
+    )
+    for key in (wide, narrow):
+        api.get("/api/v1/auth/check", by=key)  # its first use is noted
+    for what in (
+        "certificates",
+        "jobs",
+        "issuers",
+        "targets",
+        "agents",
+        "owners",
+        "teams",
+        "approvals",
+        "health-checks",
+    ):
+        costs = [cost(f"{what} by {key[:8]}", lambda: api.get(f"/api/v1/{what}", by=key)) for key in (wide, narrow)]  # noqa: B023
+        assert costs[0] == costs[1], what
+    costs = [cost("summary", lambda: api.get("/api/v1/stats/summary", by=key)) for key in (wide, narrow)]  # noqa: B023
+    assert costs[0] == costs[1]
