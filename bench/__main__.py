@@ -9,7 +9,19 @@ from typing import Final
 from bench import fleet, report
 from bench.suite import Suite
 
-BENCHMARKS: Final = ("pki", "lists", "statistics", "policies", "audit", "renewals", "agents", "creating", "issuing")
+BENCHMARKS: Final = (
+    "pki",
+    "lists",
+    "statistics",
+    "policies",
+    "audit",
+    "renewals",
+    "agents",
+    "creating",
+    "issuing",
+    "import",
+    "bulk",
+)
 
 
 def main() -> None:

@@ -110,7 +110,9 @@ def _claim(ports: Ports) -> Sequence[BulkOperationId]:
     return [operation.id for operation in due]
 
 
-def _release(ports: Ports, operation_ids: Iterable[BulkOperationId]) -> None:
+def _release(ports: Ports, operation_ids: Sequence[BulkOperationId]) -> None:
+    if not operation_ids:
+        return
     with ports.work() as work:
         held = work.bulk_operations.lock_many(operation_ids)
         work.bulk_operations.save_many([evolve(operation, lease_until=None) for operation in held.values()])
