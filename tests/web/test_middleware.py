@@ -134,6 +134,7 @@ def test_a_surprise_tells_nothing_but_where_to_look() -> None:
     (line,) = [line for line in lines if line["event"] == "request"]
     assert line["log_level"] == "error"
     assert isinstance(line["exc_info"], RuntimeError)
+    api.app.close()  # or its recorder goes on complaining during other tests
 
 
 def test_a_database_that_is_away_makes_the_server_not_ready() -> None:
@@ -148,6 +149,7 @@ def test_a_database_that_is_away_makes_the_server_not_ready() -> None:
     listed = api.get("/api/v1/teams")
     assert listed.status == 503
     assert listed.headers["retry-after"] == "5"
+    api.app.close()
     assert api.get("/health", by=None).status == 200
 
 
