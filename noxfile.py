@@ -39,10 +39,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything but interop, e2e and api, with coverage. Arguments go to pytest."""
+    """Everything but interop, e2e and api, two at a time, with coverage. Arguments go to pytest."""
     install(session, "test")
     elsewhere = ("--ignore=tests/interop", "--ignore=tests/e2e", "--ignore=tests/api")
-    session.run("pytest", "--cov", "--cov-report=term", *elsewhere, *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term", *elsewhere, *session.posargs)
 
 
 @nox.session
