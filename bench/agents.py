@@ -16,7 +16,6 @@ from bench.suite import Suite
 GOAL: Final = 1200.0
 SLOWEST: Final = 100.0
 REQUESTS: Final = 12_000
-MEMORY: Final = 200.0
 
 
 def run(suite: Suite) -> None:
@@ -28,8 +27,8 @@ def run(suite: Suite) -> None:
         report.add(steady.rate(f"{GOAL:,.0f} a second asked for", GOAL))
         report.add(steady.slowest("p99 of these", SLOWEST))
         report.add(handshakes(server))
-        for one in server.memory():
-            report.add(Figure(what=f"memory of {one.name}", value=one.peak, unit="MB", goal=MEMORY))
+        for figure in load.memory(server):
+            report.add(figure)
 
 
 def requests(fleet: Fleet, count: int) -> list[bytes]:

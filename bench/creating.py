@@ -3,7 +3,6 @@
 from typing import Final
 
 from bench import load
-from bench.report import Figure
 from bench.server import Server
 from bench.suite import Suite
 
@@ -17,8 +16,8 @@ def run(suite: Suite) -> None:
         key = fleet.key("admin")
         load.run(server, requests(key, "warm", 400), connections=16)  # Connections and plans are made.
         report.add(load.run(server, requests(key, "new", CERTIFICATES), connections=16).rate("one request each", GOAL))
-        for one in server.memory():
-            report.add(Figure(what=f"memory of {one.name}", value=one.peak, unit="MB", goal=200))
+        for figure in load.memory(server):
+            report.add(figure)
 
 
 def requests(key: str, kind: str, count: int) -> list[bytes]:

@@ -58,8 +58,8 @@ def run(suite: Suite) -> None:
         report.add(load.run(server, batches, connections=4, each=each).rate("batches of one agent's CSRs", TOGETHER))
         report.add(signing())
         report.add(rows(server))
-        for one in server.memory():
-            report.add(Figure(what=f"memory of {one.name}", value=one.peak, unit="MB", goal=200))
+        for figure in load.memory(server):
+            report.add(figure)
 
 
 def asked(server: Server, count: int) -> Sequence[Asked]:

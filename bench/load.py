@@ -19,6 +19,9 @@ from bench.report import Figure, percentile
 from bench.server import Server, Usage
 
 CONNECTIONS: Final = 32
+MEMORY: Final = 200.0
+"""What a process may take, in MB."""
+
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -111,6 +114,14 @@ def run(
             one.stream.close()
     took = time.perf_counter() - begun
     return Outcome(seconds, took, statuses, server.usage().since(before), _own_time() - mine, each)
+
+
+def memory(server: Server) -> Iterator[Figure]:
+    """Of each of our processes, and of the largest of the database's."""
+    all_of_them = server.memory()
+    ours = [one for one in all_of_them if not one.name.startswith("postgres")]
+    for one in (*ours, *[one for one in all_of_them if one not in ours][:1]):
+        yield Figure(what=f"memory of {one.name}", value=one.peak, unit="MB", goal=MEMORY)
 
 
 def _drive(opened: list[_Connection], left: Iterator[bytes], rate: float | None) -> tuple[list[float], Counter[int]]:
