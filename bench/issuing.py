@@ -37,7 +37,7 @@ _ASK: Final = b"""
         FROM chosen WHERE c.id = chosen.id
     ), asked AS (
         INSERT INTO jobs (id, type, certificate_id, agent_id, status, scheduled_at)
-        SELECT 'job-bench-' || id, 'Renewal', id, agent_id, 'AwaitingCSR', now() FROM chosen
+        SELECT 'job-asked-' || gen_random_uuid(), 'Renewal', id, agent_id, 'AwaitingCSR', now() FROM chosen
     )
     SELECT agent_id, id, common_name, sans FROM chosen ORDER BY agent_id, id
 """

@@ -22,7 +22,7 @@ FINGERPRINT = UPLOAD.facts.fingerprint_sha256
         ("old/{cn} {serial}", "old/www.example.org ab"),
         ("{issuer}, {not_after}", "Stranger CA, 2026-01-03"),
         ("{source}", "/etc/ssl/www.pem"),
-        ("{fingerprint}", FINGERPRINT),
+        pytest.param("{fingerprint}", FINGERPRINT, id="fingerprint"),
         ("{cn}{cn}", "www.example.orgwww.example.org"),
         ("web", "web"),
     ],
