@@ -4,7 +4,10 @@ A row that nobody has said how to ask fails here: what can be asked from outside
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, Final
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from certctl_adapters.postgres.table import PostgresTable
 from certctl_adapters.postgres.work import PostgresWork, open_pool
 from certctl_core.ids import CertificateId
 from certctl_core.models.access import Principal, Role
@@ -500,6 +504,34 @@ def test_what_changes_something_is_on_record_with_its_request(stage: Stage, row:
     with stage.api.ports.work() as work:
         events = work.audit.page(Query(mine, sort="timestamp", count=False)).items
     assert bool(events) is (row.name not in LEAVES_NO_EVENT)
+
+
+IN_TURN: Final = frozenset(
+    {"update_certificate", "update_agent", "update_network_scan_target", "update_health_check", "update_api_key"}
+)
+"""Changes that are made under a lock: both are made, the second to what the first has left. Loops and agents write to
+these rows as well, and what a person asks for should not fail because of that."""
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.name.startswith("update_")], ids=lambda row: row.name)
+def test_of_two_writers_at_once_one_is_told(stage: Stage, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = recipe(row)(stage)
+    meeting = threading.Barrier(2)
+    save = PostgresTable.save
+
+    def save_together(table: PostgresTable[Any], fact: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(1.0)  # whoever holds a lock that the other waits for is alone
+        return save(table, fact)
+
+    monkeypatch.setattr(PostgresTable, "save", save_together)
+    with ThreadPoolExecutor(2) as threads:
+        replies = list(threads.map(lambda _: ask(stage, row, asked), range(2)))
+    assert sorted(reply.status for reply in replies) == ([200, 200] if row.name in IN_TURN else [200, 409])
+    for reply in replies:
+        mine = (Where("request_id", reply.headers["x-request-id"]),)
+        with stage.api.ports.work() as work:
+            assert bool(work.audit.page(Query(mine, sort="timestamp", count=False)).items) is (reply.status == 200)
 
 
 @rows
