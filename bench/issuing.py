@@ -66,6 +66,8 @@ def asked(server: Server, count: int) -> Sequence[Asked]:
     """Have the agents asked for so many CSRs, and make them."""
     key = keys.generate(KeyKind.ECDSA_P256)
     with psycopg.connect(server.database, autocommit=True) as connection:
+        # What was issued before is not to be deployed any more.
+        connection.execute(b"UPDATE jobs SET status = 'Cancelled' WHERE type = 'Deployment' AND status = 'Pending'")
         chosen = connection.execute(_ASK, [count]).fetchall()
         connection.execute(b"ANALYZE jobs")
     return [
