@@ -10,7 +10,7 @@ from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopState
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Endings, JobsOfDay
+from certctl_core.ports.store import Endings, JobsOfDay, Work
 from certctl_core.usecases import notifications, scope, watchdog
 
 EXPIRING_WITHIN = timedelta(days=30)
@@ -38,26 +38,28 @@ class Summary:
 
 
 def summary(ports: Ports, caller: Actor) -> Summary:
-    now = ports.clock.now()
-    seen = scope.certificates(caller)
     with ports.work() as work:
-        return Summary(
-            at=now,
-            certificates=work.certificates.count_by_status(seen),
-            expiring_soon=work.certificates.ending(now, now + EXPIRING_WITHIN, seen),
-            overdue=watchdog.count(work, now, seen),
-            jobs=work.jobs.count_by_status(seen),
-            agents=work.agents.count_by_status(scope.limited(caller)),
-            dead_notifications=notifications.count_dead(work, caller),
-        )
+        return _summary(work, caller, ports.clock.now())
+
+
+def _summary(work: Work, caller: Actor, now: datetime) -> Summary:
+    seen = scope.certificates(caller)
+    return Summary(
+        at=now,
+        certificates=work.certificates.count_by_status(seen),
+        expiring_soon=work.certificates.ending(now, now + EXPIRING_WITHIN, seen),
+        overdue=watchdog.count(work, now, seen),
+        jobs=work.jobs.count_by_status(seen),
+        agents=work.agents.count_by_status(scope.limited(caller)),
+        dead_notifications=notifications.count_dead(work, caller),
+    )
 
 
 def metrics(ports: Ports, caller: Actor) -> tuple[Summary, Endings]:
     """The state of the fleet, and how much has ever ended. Raises as `job_trends`."""
     scope.must_reach_everything(caller)
     with ports.work() as work:
-        endings = work.tallies.endings()
-    return summary(ports, caller), endings
+        return _summary(work, caller, ports.clock.now()), work.tallies.endings()
 
 
 def expiration_timeline(ports: Ports, caller: Actor, days: int) -> Sequence[tuple[datetime, int]]:
