@@ -29,7 +29,7 @@ time.sleep(float(sys.argv[4]))
 """
 
 SUPERVISOR = """
-import os, sys
+import os, signal, sys
 from datetime import timedelta
 from pathlib import Path
 from certctl_web import supervisor
@@ -37,6 +37,7 @@ from certctl_web.process import StopSign
 supervisor.EARLY, supervisor.FIRST_PAUSE, supervisor.KILL_AFTER = 0.3, 0.01, 0.5
 folder, drain = sys.argv[1], float(sys.argv[2])
 me = str(os.getpid())
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Whoever runs these tests under nohup has it ignored from the start.
 def part(name, code, *more):
     return supervisor.Part(name, [sys.executable, "-c", code, folder, name, me, *more])
 parts = [part(*words) for words in PARTS]
