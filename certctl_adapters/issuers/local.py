@@ -14,13 +14,31 @@ from attrs import evolve, frozen
 from cryptography import x509
 
 from certctl_adapters.settings import Must, absolute_path, between, http_url, setting, settings
-from certctl_core.errors import CertctlError, FieldProblem, Invalid, NotConfigured, Refused, TooLarge, UpstreamRejected
+from certctl_core.errors import (
+    CertctlError,
+    FieldProblem,
+    Invalid,
+    NotConfigured,
+    NotFound,
+    Refused,
+    TooLarge,
+    UpstreamRejected,
+)
 from certctl_core.pki import ca, crl, keys, ocsp, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.names import MAX_COMMON_NAME
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion
-from certctl_core.ports.issuer import AnswersOcsp, Issued, Issuer, IssueRequest, ShowsChain, SignsCrls
+from certctl_core.ports.issuer import (
+    AnswersOcsp,
+    AuthorityFacts,
+    HasAuthorities,
+    Issued,
+    Issuer,
+    IssueRequest,
+    ShowsChain,
+    SignsCrls,
+)
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
 BACKDATE: Final = timedelta(minutes=10)
@@ -70,7 +88,7 @@ class LocalSettings:
 
 
 @frozen
-class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp):
+class LocalIssuer(Issuer, ShowsChain, HasAuthorities, SignsCrls, AnswersOcsp):
     """Signs with `authority`. The same request gives the same certificate again."""
 
     settings: LocalSettings
@@ -99,7 +117,12 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp):
     def chain(self) -> Sequence[x509.Certificate]:
         return self.authority.chain
 
-    def sign_crl(self, plan: CrlPlan) -> bytes:
+    def authorities(self) -> Sequence[AuthorityFacts]:
+        return (AuthorityFacts(self.authority.key_identifier.hex(), self.authority.chain),)
+
+    def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
+        if authority not in (None, self.authority.key_identifier):
+            raise NotFound(f"the issuer has no CA whose key identifier is {authority.hex()}")
         return crl.sign_crl(self.authority, plan)
 
     def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:

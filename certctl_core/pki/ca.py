@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from certctl_core.errors import Invalid, Refused
-from certctl_core.pki import asn1, keys, leaf, names, serials, signing
+from certctl_core.pki import asn1, keys, leaf, names, reading, serials, signing
 from certctl_core.pki.keys import KeyKind, PrivateKey
 from certctl_core.pki.plan import LeafPlan
 from certctl_core.pki.soundness import check_plan
@@ -53,7 +53,7 @@ class Authority:
     @cached_property
     def key_identifier(self) -> bytes:
         """The subjectKeyIdentifier of the CA, to which everything it signs points."""
-        return key_identifier_of(self.certificate)
+        return reading.key_identifier_of(self.certificate)
 
     @cached_property
     def algorithm(self) -> bytes:
@@ -189,17 +189,6 @@ def _ca_builder(
 def _signed(builder: x509.CertificateBuilder, private_key: PrivateKey) -> x509.Certificate:
     deterministic = signing.deterministic(private_key)
     return builder.sign(private_key, signing.hash_for(private_key), ecdsa_deterministic=deterministic)
-
-
-# Key identifiers
-
-
-def key_identifier_of(certificate: x509.Certificate) -> bytes:
-    """The certificate's own subjectKeyIdentifier, computed when it has none."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except x509.ExtensionNotFound:
-        return keys.key_identifier(certificate.public_key())
 
 
 def _authority_identifier(identifier: bytes) -> x509.AuthorityKeyIdentifier:

@@ -132,6 +132,14 @@ def plan_of(of: x509.Certificate) -> LeafPlan:
         )
 
 
+def key_identifier_of(certificate: x509.Certificate) -> bytes:
+    """The certificate's own subjectKeyIdentifier, computed when it has none."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return keys.key_identifier(certificate.public_key())
+
+
 def is_issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     """Whether `parent`'s name and key are those that signed `child`. Nothing is said of validity or constraints."""
     try:

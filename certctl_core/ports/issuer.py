@@ -15,8 +15,10 @@ from attrs import frozen
 from cryptography import x509
 
 from certctl_core.ids import IssuerId
+from certctl_core.models.authorities import AuthorityState
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.models.certificates import RevocationReason
+from certctl_core.pki import reading
 from certctl_core.pki.plan import CrlPlan, LeafPlan, OcspAnswer, OcspQuestion
 
 
@@ -76,17 +78,50 @@ class ShowsChain(Protocol):
     def chain(self) -> Sequence[x509.Certificate]: ...
 
 
+@frozen
+class AuthorityFacts:
+    """One CA of an issuer. `chain` begins with the CA's own certificate, nearest first, the root last.
+
+    In a rollover an issuer has several: one signs new leafs, and those before it go on to sign their own CRLs and OCSP
+    answers until the last of their certificates has ended.
+    """
+
+    id: str
+    chain: tuple[x509.Certificate, ...]
+    state: AuthorityState = AuthorityState.ACTIVE
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return self.chain[0]
+
+    @property
+    def key_identifier(self) -> bytes:
+        """What the authorityKeyIdentifier of its certificates says, by which a leaf's CA is found."""
+        return reading.key_identifier_of(self.certificate)
+
+
 @runtime_checkable
-class SignsCrls(Protocol):
-    """Signs a CRL from our own revocation records (RFC 5280 section 5). Returns DER."""
+class HasAuthorities(Protocol):
+    """Has CAs of its own, told apart by their key identifiers."""
 
     @abstractmethod
-    def sign_crl(self, plan: CrlPlan) -> bytes: ...
+    def authorities(self) -> Sequence[AuthorityFacts]:
+        """Those that sign anything at all: first the one that signs new leafs, then the others, newest first."""
+
+
+@runtime_checkable
+class SignsCrls(Protocol):
+    """Signs CRLs from our own revocation records (RFC 5280 section 5)."""
+
+    @abstractmethod
+    def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
+        """A CRL in DER, signed by the CA with this key identifier; without one, by that which signs new leafs. Raises
+        `NotFound` when the issuer has no such CA."""
 
 
 @runtime_checkable
 class AnswersOcsp(Protocol):
-    """Signs an OCSP response from our own records (RFC 6960). Returns DER."""
+    """Signs an OCSP response (DER) from our own records (RFC 6960). Which CA answers follows from the question."""
 
     @abstractmethod
     def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes: ...

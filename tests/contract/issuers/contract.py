@@ -13,13 +13,14 @@ from attrs import evolve
 from cryptography import x509
 from cryptography.x509 import ocsp as library
 
-from certctl_core.errors import UpstreamRejected
+from certctl_core.errors import NotFound, UpstreamRejected
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import ca, crl, csr, keys, names, ocsp, reading, serials
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, RevokedEntry
 from certctl_core.ports.issuer import (
     AnswersOcsp,
+    HasAuthorities,
     Issued,
     Issuer,
     IssueRequest,
@@ -40,6 +41,7 @@ ABILITIES: Final[dict[type, str]] = {
     Polls: "poll",
     Revokes: "revoke",
     ShowsChain: "chain",
+    HasAuthorities: "authorities",
     SignsCrls: "sign_crl",
     AnswersOcsp: "answer_ocsp",
 }
@@ -129,6 +131,26 @@ class ShowsChainContract:
         shown = issuer.chain()
         assert reading.chain_problems(shown[0], shown[1:]) == ()
         assert tuple(issuer.chain()) == tuple(shown)
+
+
+class HasAuthoritiesContract:
+    """CAs of its own, by whose key identifiers leafs, CRLs and OCSP answers go together."""
+
+    def test_the_first_authority_is_the_one_that_signs_leafs(self, issuer: Any) -> None:
+        known = reading.facts(issued(issuer, request()).certificate)
+        first = issuer.authorities()[0]
+        assert first.key_identifier == known.authority_key_identifier
+        assert first.certificate == first.chain[0]
+
+    def test_every_authority_signs_its_own_crl(self, issuer: Any) -> None:
+        for one in issuer.authorities():
+            plan = CrlPlan(7, plans.NOW, plans.NOW + timedelta(days=1), [])
+            assert crl.is_signed_by(crl.read(issuer.sign_crl(plan, one.key_identifier)), one.certificate)
+
+    def test_an_authority_it_does_not_have_signs_nothing(self, issuer: Any) -> None:
+        plan = CrlPlan(7, plans.NOW, plans.NOW + timedelta(days=1), [])
+        with pytest.raises(NotFound):
+            issuer.sign_crl(plan, b"\0" * 20)
 
 
 class SignsCrlsContract:

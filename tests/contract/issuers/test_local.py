@@ -17,6 +17,7 @@ from certctl_core.pki.keys import KeyKind
 from tests import plans
 from tests.contract.issuers.contract import (
     AnswersOcspContract,
+    HasAuthoritiesContract,
     IssuerContract,
     ShowsChainContract,
     SignsCrlsContract,
@@ -25,8 +26,8 @@ from tests.contract.issuers.contract import (
 )
 
 
-class LocalContract(IssuerContract, ShowsChainContract, SignsCrlsContract, AnswersOcspContract):
-    """What `class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp)` says."""
+class LocalContract(IssuerContract, ShowsChainContract, HasAuthoritiesContract, SignsCrlsContract, AnswersOcspContract):
+    """What `class LocalIssuer(Issuer, ShowsChain, HasAuthorities, SignsCrls, AnswersOcsp)` says."""
 
 
 class TestLocalRoot(LocalContract):
@@ -37,7 +38,9 @@ class TestLocalRoot(LocalContract):
         return LocalIssuer(LocalSettings(), plans.authority(request.param))
 
 
-class TestLocalRootWithHedgedSignatures(ShowsChainContract, SignsCrlsContract, AnswersOcspContract):
+class TestLocalRootWithHedgedSignatures(
+    ShowsChainContract, HasAuthoritiesContract, SignsCrlsContract, AnswersOcspContract
+):
     """ML-DSA, whose signatures differ: the same order gives a certificate that says the same."""
 
     @pytest.fixture(params=[KeyKind.ML_DSA_44, KeyKind.ML_DSA_65], ids=lambda kind: str(kind.value))
