@@ -8,10 +8,14 @@ from certctl_core.errors import Invalid
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
+OBJECT_IDENTIFIER: Final = 0x06
 ENUMERATED: Final = 0x0A
+PRINTABLE_STRING: Final = 0x13
 SEQUENCE: Final = 0x30
+SET: Final = 0x31
 
 TRUE: Final = b"\x01\x01\xff"
+NULL: Final = b"\x05\x00"
 
 
 def tlv(tag: int, content: bytes) -> bytes:
@@ -51,3 +55,30 @@ def time(at: datetime) -> bytes:
     if at.year < 2050:
         return b"\x17\x0d%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
     return b"\x18\x0f%04d%02d%02d%02d%02d%02dZ" % (at.year, at.month, at.day, at.hour, at.minute, at.second)
+
+
+def object_identifier(dotted: str) -> bytes:
+    """OBJECT IDENTIFIER (X.690 section 8.19)."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    octets = bytearray()
+    for arc in (40 * first + second, *rest):
+        digits = [arc & 0x7F]
+        while arc := arc >> 7:
+            digits.append(0x80 | arc & 0x7F)
+        octets += bytes(reversed(digits))
+    return tlv(OBJECT_IDENTIFIER, bytes(octets))
+
+
+def octets(content: bytes) -> bytes:
+    """OCTET STRING."""
+    return tlv(OCTET_STRING, content)
+
+
+def printable(text: str) -> bytes:
+    """PrintableString. Its alphabet (X.680 section 41.4) is the caller's business."""
+    return tlv(PRINTABLE_STRING, text.encode("ascii"))
+
+
+def set_of(*parts: bytes) -> bytes:
+    """SET OF encoded values, in the order of DER (X.690 section 11.6)."""
+    return tlv(SET, b"".join(sorted(parts)))
