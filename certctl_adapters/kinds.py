@@ -35,6 +35,7 @@ from certctl_core.models.certificates import (
     ManagedCertificate,
     Revocation,
 )
+from certctl_core.models.delegates import Delegate
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
 from certctl_core.models.observed import (
     DiscoveredCertificate,
@@ -509,6 +510,17 @@ AUTHORITIES: Final = Kind(
     columns={"chain": "chain_der"},
     references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
 )
+DELEGATES: Final = Kind(
+    "delegates",
+    "delegate",
+    Delegate,
+    columns={"chain": "chain_der"},
+    uniques=(
+        Unique("delegates_generation_key", ("issuer_id", "authority", "purpose", "label", "generation")),
+        Unique("delegates_serial_key", ("issuer_id", "serial_number")),
+    ),
+    references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
+)
 CRLS: Final = Kind(
     "crl_cache",
     "CRL",
@@ -622,6 +634,7 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     JOIN_TOKENS,
     SESSIONS,
     AUTHORITIES,
+    DELEGATES,
     CRLS,
     BULK_OPERATIONS,
     SCANS,

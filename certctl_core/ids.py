@@ -37,6 +37,7 @@ PolicyRuleId = NewType("PolicyRuleId", str)
 ViolationId = NewType("ViolationId", str)
 AgentGroupId = NewType("AgentGroupId", str)
 ApprovalId = NewType("ApprovalId", str)
+DelegateId = NewType("DelegateId", str)
 BulkOperationId = NewType("BulkOperationId", str)
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -15,6 +15,7 @@ from certctl_core.usecases import (
     audit,
     bulk,
     bulk_batches,
+    delegates,
     discovery,
     endpoints,
     exports,
@@ -102,6 +103,10 @@ def _tallies(on: Duty) -> int:
     return tallies.tally(on.ports)
 
 
+def _delegates(on: Duty) -> int:
+    return delegates.renew_due(on.ports)
+
+
 def _policy_checks(on: Duty) -> int:
     return reviews.sweep(on.ports)
 
@@ -114,6 +119,7 @@ def _housekeeping(on: Duty) -> int:
     discovery.forget_scans(on.ports, now - kept.scan_retention)
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)
+    delegates.forget(on.ports)
     notifications.purge(on.ports, on.settings.storage.notification_retention)
     tallies.close_days(on.ports)
     violations.purge(on.ports, on.settings.storage.violation_retention)
@@ -137,5 +143,6 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("audit_seal", lambda every: every.audit_seal, _seals, "seals new events of the audit trail"),
     Loop("tallies", lambda _: TALLY_EVERY, _tallies, "takes changes into the totals of lists and statistics"),
     Loop("policy_check", lambda every: every.policy_check, _policy_checks, "judges again what time or a rule changed"),
+    Loop("delegate_renewal", lambda every: every.delegates, _delegates, "renews certificates of our own services"),
     Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),
 )

@@ -467,6 +467,15 @@ class Schedule:
             "How often certificates are judged again of which time, or a changed rule, changes what the rules say.",
         ),
     ] = timedelta(seconds=15)
+    delegates: Annotated[
+        timedelta,
+        Row(
+            "DELEGATE_RENEWAL_INTERVAL",
+            _INTERVAL,
+            "How often certificates of OCSP responders and SCEP registration authorities are looked for that are past "
+            "half of their life, to be renewed.",
+        ),
+    ] = timedelta(minutes=10)
     housekeeping: Annotated[
         timedelta,
         Row("HOUSEKEEPING_INTERVAL", _INTERVAL, "How often old sessions, call records and finished jobs are removed."),

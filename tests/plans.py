@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import strategies as st
 
 from certctl_core.errors import CertctlError
+from certctl_core.models.delegates import Purpose
 from certctl_core.pki import ca, keys, names
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind, PrivateKey
-from certctl_core.pki.plan import LeafPlan
+from certctl_core.pki.plan import DelegatePlan, LeafPlan
 
 NOW = datetime(2026, 11, 23, 10, 20, 30, tzinfo=UTC)
 QUICK_KINDS = tuple(kind for kind in KeyKind if kind not in (KeyKind.RSA_3072, KeyKind.RSA_4096))
@@ -38,6 +39,19 @@ def authority(kind: KeyKind = KeyKind.ECDSA_P256) -> Authority:
     if kind not in _AUTHORITIES:
         _AUTHORITIES[kind] = ca.create_root("CertCtl Local CA", kind, NOW - timedelta(days=1), timedelta(days=3650))
     return _AUTHORITIES[kind]
+
+
+def delegate(purpose: Purpose, **changes: Any) -> DelegatePlan:
+    """A delegate of a month, with `changes`."""
+    usual = DelegatePlan(
+        purpose=purpose,
+        common_name=f"A delegate for {purpose.value}",
+        public_key=key(KeyKind.RSA_2048 if purpose is Purpose.RA else KeyKind.ECDSA_P256, "delegate").public_key(),
+        serial_number="5e00000000000000000000000000000000000001",
+        not_before=NOW - timedelta(minutes=10),
+        not_after=NOW + timedelta(days=30),
+    )
+    return evolve(usual, **changes)
 
 
 def plan(**changes: Any) -> LeafPlan:

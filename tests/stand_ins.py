@@ -24,7 +24,7 @@ class MovableClock(Clock):
         return self.present
 
 
-@define
+@define(eq=False)
 class PlainBox(SecretBox):
     """Not encryption: enough to tell a sealed value from an open one, and one sealing from the next."""
 

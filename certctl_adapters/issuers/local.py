@@ -24,15 +24,15 @@ from certctl_core.errors import (
     TooLarge,
     UpstreamRejected,
 )
-from certctl_core.pki import ca, crl, keys, ocsp, reading
+from certctl_core.pki import ca, crl, delegate, keys, ocsp, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.names import MAX_COMMON_NAME
-from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CrlPlan, DelegatePlan, OcspAnswer, OcspQuestion
 from certctl_core.ports.issuer import (
     AnswersOcsp,
     AuthorityFacts,
-    HasAuthorities,
+    CertifiesDelegates,
     Issued,
     Issuer,
     IssueRequest,
@@ -88,7 +88,7 @@ class LocalSettings:
 
 
 @frozen
-class LocalIssuer(Issuer, ShowsChain, HasAuthorities, SignsCrls, AnswersOcsp):
+class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates):
     """Signs with `authority`. The same request gives the same certificate again."""
 
     settings: LocalSettings
@@ -130,6 +130,11 @@ class LocalIssuer(Issuer, ShowsChain, HasAuthorities, SignsCrls, AnswersOcsp):
         if not ocsp.question_matches(self.authority, question):
             return ocsp.unsuccessful(ocsp.Unsuccessful.UNAUTHORIZED)
         return ocsp.sign_response(self.authority, question, answer)
+
+    def certify_delegate(self, plan: DelegatePlan, authority: bytes | None = None) -> x509.Certificate:
+        if authority not in (None, self.authority.key_identifier):
+            raise NotFound(f"the issuer has no CA whose key identifier is {authority.hex()}")
+        return delegate.certify(self.authority, plan)
 
 
 def connect(chosen: LocalSettings, keep: Callable[[Callable[[], Authority]], Authority], now: datetime) -> LocalIssuer:

@@ -19,6 +19,7 @@ from certctl_adapters.memory.certificates import (
     MemoryTargets,
     MemoryVersions,
 )
+from certctl_adapters.memory.delegates import MemoryDelegates
 from certctl_adapters.memory.jobs import MemoryJobs
 from certctl_adapters.memory.notifications import MemoryNotifications
 from certctl_adapters.memory.observed import MemoryDiscovered, MemoryEndpoints, MemoryProbes, MemoryScans
@@ -78,6 +79,7 @@ class MemoryWork(Work):
         self.api_keys = MemoryApiKeys(transaction)
         self.sessions = MemorySessions(transaction)
         self.authorities = MemoryAuthorities(transaction)
+        self.delegates = MemoryDelegates(transaction)
         self.crls = MemoryCrls(transaction)
         self.scans = MemoryScans(transaction)
         self.discovered = MemoryDiscovered(transaction)

@@ -27,6 +27,7 @@ from certctl_adapters.postgres.certificates import (
     PostgresTargets,
     PostgresVersions,
 )
+from certctl_adapters.postgres.delegates import PostgresDelegates
 from certctl_adapters.postgres.jobs import PostgresJobs
 from certctl_adapters.postgres.notifications import PostgresNotifications
 from certctl_adapters.postgres.observed import PostgresDiscovered, PostgresEndpoints, PostgresProbes, PostgresScans
@@ -183,6 +184,7 @@ _REPOSITORIES: Final[Mapping[str, Callable[[Transaction], Any]]] = {
     "api_keys": PostgresApiKeys,
     "sessions": PostgresSessions,
     "authorities": PostgresAuthorities,
+    "delegates": PostgresDelegates,
     "crls": PostgresCrls,
     "scans": PostgresScans,
     "discovered": PostgresDiscovered,

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certctl_core.models.certificates import RevocationReason
+from certctl_core.models.delegates import Purpose
 
 
 @frozen
@@ -34,6 +35,18 @@ class LeafPlan:
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
     ca_issuers_urls: tuple[str, ...] = ()
+
+
+@frozen
+class DelegatePlan:
+    """The certificate of a delegate to be. Serial number and times as in `LeafPlan`."""
+
+    purpose: Purpose
+    common_name: str
+    public_key: CertificatePublicKeyTypes = field(eq=False)
+    serial_number: str
+    not_before: datetime
+    not_after: datetime
 
 
 @frozen

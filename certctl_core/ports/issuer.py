@@ -19,7 +19,7 @@ from certctl_core.models.authorities import AuthorityState
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import reading
-from certctl_core.pki.plan import CrlPlan, LeafPlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CrlPlan, DelegatePlan, LeafPlan, OcspAnswer, OcspQuestion
 
 
 @frozen
@@ -125,6 +125,18 @@ class AnswersOcsp(Protocol):
 
     @abstractmethod
     def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes: ...
+
+
+@runtime_checkable
+class CertifiesDelegates(HasAuthorities, Protocol):
+    """Certifies services of the control plane: OCSP responders, and the registration authorities of SCEP. For such an
+    issuer we answer OCSP, from our own records."""
+
+    @abstractmethod
+    def certify_delegate(self, plan: DelegatePlan, authority: bytes | None = None) -> x509.Certificate:
+        """Sign the plan with the CA of this key identifier; without one, with that which signs new leafs. The delegate
+        ends with its CA at the latest. Raises `NotFound` when the issuer has no such CA, `Invalid` when the CA has
+        ended."""
 
 
 class Issuers(Protocol):

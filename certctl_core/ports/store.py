@@ -19,6 +19,7 @@ from certctl_core.ids import (
     AgentId,
     ApiKeyId,
     CertificateId,
+    DelegateId,
     EndpointId,
     IssuerId,
     RenewalPolicyId,
@@ -46,6 +47,7 @@ from certctl_core.models.certificates import (
     ManagedCertificate,
     Revocation,
 )
+from certctl_core.models.delegates import Delegate, Purpose
 from certctl_core.models.jobs import Job, JobStatus
 from certctl_core.models.observed import (
     DiscoveredCertificate,
@@ -628,6 +630,35 @@ class Authorities(Protocol):
         """Some sealed value of this database (CA key or configuration), to prove at start that the key opens it."""
 
 
+class Delegates(Protocol):
+    """Delegates of our CAs, with their keys, so that every replica serves with the same ones."""
+
+    @abstractmethod
+    def newest(self, issuer_id: IssuerId, authority: str, purpose: Purpose, label: str = "") -> Delegate | None:
+        """That of the highest generation."""
+
+    @abstractmethod
+    def unexpired(self, issuer_id: IssuerId, now: datetime) -> Sequence[Delegate]:
+        """All of an issuer that end after `now`, newest first."""
+
+    @abstractmethod
+    def lock_or_add(self, delegate: Delegate) -> Delegate:
+        """Store it unless one of this generation is there; returns the one that is. A stored one is the last to be
+        renewed: those of earlier generations have no `renew_at` from then on. Safe for replicas that make one at the
+        same time. Raises `Invalid` when there is no such issuer."""
+
+    @abstractmethod
+    def due_for_renewal(self, now: datetime, limit: int) -> Sequence[Delegate]:
+        """`renew_at <= now`, oldest first, locked, skipping those that others hold."""
+
+    @abstractmethod
+    def set_renewal(self, identity: DelegateId, renew_at: datetime | None) -> None: ...
+
+    @abstractmethod
+    def forget(self, ended_before: datetime, limit: int) -> int:
+        """Remove those that ended before the given time. Returns how many there were."""
+
+
 @frozen(kw_only=True)
 class StoredCrl:
     """The CRL last signed for an issuer. `revocations` is the issuer's revocation count it was made at."""
@@ -977,6 +1008,7 @@ class Work(Protocol):
     api_keys: ApiKeys
     sessions: Sessions
     authorities: Authorities
+    delegates: Delegates
     crls: Crls
     scans: Scans
     discovered: Discovered

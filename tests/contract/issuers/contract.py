@@ -15,11 +15,13 @@ from cryptography.x509 import ocsp as library
 
 from certctl_core.errors import NotFound, UpstreamRejected
 from certctl_core.models.certificates import RevocationReason
+from certctl_core.models.delegates import Purpose
 from certctl_core.pki import ca, crl, csr, keys, names, ocsp, reading, serials
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, OcspAnswer, RevokedEntry
 from certctl_core.ports.issuer import (
     AnswersOcsp,
+    CertifiesDelegates,
     HasAuthorities,
     Issued,
     Issuer,
@@ -44,6 +46,7 @@ ABILITIES: Final[dict[type, str]] = {
     HasAuthorities: "authorities",
     SignsCrls: "sign_crl",
     AnswersOcsp: "answer_ocsp",
+    CertifiesDelegates: "certify_delegate",
 }
 
 
@@ -191,6 +194,28 @@ class AnswersOcspContract:
         answer = OcspAnswer(True, plans.NOW, plans.NOW + timedelta(hours=1))
         der = issuer.answer_ocsp(ocsp.question_about(stranger, "abc"), answer)
         assert library.load_der_ocsp_response(der).response_status is library.OCSPResponseStatus.UNAUTHORIZED
+
+
+class CertifiesDelegatesContract:
+    """Services of the control plane, certified by the CA that they speak for."""
+
+    @pytest.mark.parametrize("purpose", list(Purpose), ids=lambda purpose: str(purpose.value))
+    def test_a_delegate_is_certified_by_the_ca_that_was_named(self, issuer: Any, purpose: Purpose) -> None:
+        plan = plans.delegate(purpose)
+        for authority in issuer.authorities():
+            made = issuer.certify_delegate(plan, authority.key_identifier)
+            made.verify_directly_issued_by(authority.certificate)
+            assert keys.same_key(made, plan.public_key)
+            assert f"{made.serial_number:x}" == plan.serial_number
+            assert made.not_valid_after_utc == min(plan.not_after, authority.certificate.not_valid_after_utc)
+
+    def test_without_a_name_it_is_by_the_ca_that_signs_leafs(self, issuer: Any) -> None:
+        made = issuer.certify_delegate(plans.delegate(Purpose.OCSP))
+        assert reading.is_issued_by(made, issuer.authorities()[0].certificate)
+
+    def test_a_ca_that_the_issuer_does_not_have_certifies_nothing(self, issuer: Any) -> None:
+        with pytest.raises(NotFound):
+            issuer.certify_delegate(plans.delegate(Purpose.OCSP), bytes(20))
 
 
 class RevokesContract:

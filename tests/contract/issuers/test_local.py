@@ -17,6 +17,7 @@ from certctl_core.pki.keys import KeyKind
 from tests import plans
 from tests.contract.issuers.contract import (
     AnswersOcspContract,
+    CertifiesDelegatesContract,
     HasAuthoritiesContract,
     IssuerContract,
     ShowsChainContract,
@@ -26,8 +27,15 @@ from tests.contract.issuers.contract import (
 )
 
 
-class LocalContract(IssuerContract, ShowsChainContract, HasAuthoritiesContract, SignsCrlsContract, AnswersOcspContract):
-    """What `class LocalIssuer(Issuer, ShowsChain, HasAuthorities, SignsCrls, AnswersOcsp)` says."""
+class LocalContract(
+    IssuerContract,
+    ShowsChainContract,
+    HasAuthoritiesContract,
+    SignsCrlsContract,
+    AnswersOcspContract,
+    CertifiesDelegatesContract,
+):
+    """What `class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates)` says."""
 
 
 class TestLocalRoot(LocalContract):

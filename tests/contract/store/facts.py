@@ -58,6 +58,7 @@ from certctl_core.models.certificates import (
     Revocation,
     RevocationReason,
 )
+from certctl_core.models.delegates import Delegate, Purpose
 from certctl_core.models.jobs import Job, JobType
 from certctl_core.models.observed import DiscoveredCertificate, DiscoveryScan, EndpointHealth, NetworkScanTarget
 from certctl_core.models.policies import PolicyRule, PolicyType, PolicyViolation, Severity
@@ -350,6 +351,24 @@ def authority(identity: str = "iss-1", **fields: Any) -> StoredAuthority:
             "issuer_id": None,
             "chain": (b"nearest", b"root"),
             "sealed_key": b"\x02sealed",
+            "created_at": AT,
+        }
+        | fields
+    )
+
+
+def delegate(identity: str = "del-1", **fields: Any) -> Delegate:
+    return Delegate(
+        **{
+            "id": identity,
+            "issuer_id": "iss-1",
+            "authority": "aa",
+            "purpose": Purpose.OCSP,
+            "serial_number": serial(identity),
+            "chain": (b"nearest", b"root"),
+            "sealed_key": b"\x02sealed",
+            "not_before": AT,
+            "not_after": AT + 30 * DAY,
             "created_at": AT,
         }
         | fields

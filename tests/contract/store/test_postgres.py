@@ -165,7 +165,7 @@ class TestSchema:
             certificate_target_mappings certificate_versions deployment_targets discovered_certificates discovery_scans
             endpoint_health_checks endpoint_health_history issuers jobs managed_certificates network_scan_targets
             notification_events owners policy_rules policy_violations renewal_policies teams crl_cache
-            crl_generation_events ocsp_responders ocsp_response_cache scep_probe_results acme_accounts acme_orders
+            crl_generation_events delegates scep_probe_results acme_accounts acme_orders
             acme_authorizations acme_challenges acme_nonces issuance_approval_requests intermediate_cas
             issuance_attempts api_keys join_tokens sessions certificate_authorities scheduler_loops api_calls
             agent_activity audit_unsealed audit_leaves audit_subtrees audit_checkpoints audit_signers team_limits

@@ -16,11 +16,22 @@ from certctl_core.models.agents import Agent
 from certctl_core.models.catalog import ConfiguredIssuer, ConfiguredTarget, Owner, RenewalPolicy, Team
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import Job, JobStatus
-from certctl_core.pki import ca, crl, csr, keys, ocsp
+from certctl_core.pki import ca, crl, csr, delegate, keys, ocsp
 from certctl_core.pki.keys import KeyKind
-from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CrlPlan, DelegatePlan, OcspAnswer, OcspQuestion
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import AnswersOcsp, Issued, Issuer, IssueRequest, Issuers, Ordered, ShowsChain, SignsCrls
+from certctl_core.ports.issuer import (
+    AnswersOcsp,
+    AuthorityFacts,
+    CertifiesDelegates,
+    Issued,
+    Issuer,
+    IssueRequest,
+    Issuers,
+    Ordered,
+    ShowsChain,
+    SignsCrls,
+)
 from certctl_core.ports.store import Query, Work
 from certctl_core.ports.target import TargetCatalog
 from certctl_core.usecases import certificates, issuance, renewal
@@ -31,7 +42,7 @@ ADMIN = Principal("alice", Role.ADMIN)
 
 
 @define
-class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp):
+class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates):
     """Signs what it is asked, unless `trouble` says otherwise. Refuses to be called inside a transaction."""
 
     __test__ = False
@@ -41,6 +52,8 @@ class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp):
     requests: list[IssueRequest] = field(factory=list)
     trouble: Exception | None = None
     answer: Callable[[IssueRequest], Issued | Ordered] | None = None
+    older: list[ca.Authority] = field(factory=list)
+    """Other CAs of the issuer that still sign, though no leafs."""
 
     def issue(self, request: IssueRequest) -> Issued | Ordered:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
@@ -60,6 +73,18 @@ class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp):
 
     def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:
         return ocsp.sign_response(self.authority, question, answer)
+
+    def authorities(self) -> Sequence[AuthorityFacts]:
+        assert not self.store.in_transaction, "a CA was called while a transaction was open"
+        return [AuthorityFacts(one.key_identifier.hex(), one.chain) for one in (self.authority, *self.older)]
+
+    def certify_delegate(self, plan: DelegatePlan, authority: bytes | None = None) -> x509.Certificate:
+        assert not self.store.in_transaction, "a CA was called while a transaction was open"
+        if self.trouble:
+            raise self.trouble
+        wanted = authority or self.authority.key_identifier
+        (mine,) = (one for one in (self.authority, *self.older) if one.key_identifier == wanted)
+        return delegate.certify(mine, plan)
 
 
 @define
