@@ -8,18 +8,16 @@ plan gives the same to-be-signed bytes.
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import pairwise
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
-from certctl_core.errors import Invalid, Refused
-from certctl_core.pki import asn1, keys, leaf, names, reading, serials, signing
+from certctl_core.errors import Invalid
+from certctl_core.pki import asn1, cacert, keys, leaf, names, paths, reading, serials, signing
 from certctl_core.pki.keys import KeyKind, PrivateKey
-from certctl_core.pki.plan import LeafPlan
-from certctl_core.pki.soundness import check_plan
+from certctl_core.pki.plan import CaPlan, LeafPlan
+from certctl_core.pki.soundness import check_ca_plan, check_plan
 from certctl_core.pki.untrusted import parsing
 
 MAX_CHAIN: Final = 8
@@ -60,11 +58,6 @@ class Authority:
         """DER of the AlgorithmIdentifier of its signatures."""
         return signing.algorithm_identifier(self.private_key)
 
-    @property
-    def path_length(self) -> int | None:
-        """How many CAs may follow in a path below this one, None for any number."""
-        return self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-
     def require_valid(self, now: datetime) -> None:
         """Raises `Invalid` unless every certificate of the chain is within its validity at `now`."""
         for certificate in self.chain:
@@ -84,11 +77,9 @@ def _problems(chain: tuple[x509.Certificate, ...], private_key: PrivateKey) -> I
         if not keys.same_key(chain[0], private_key):
             yield "the private key is not that of the certificate"
         yield from _ca_problems(chain[0])
-        for child, parent in pairwise(chain):
-            try:
-                child.verify_directly_issued_by(parent)
-            except (ValueError, TypeError, InvalidSignature):
-                yield f"{child.subject.rfc4514_string()!r} was not issued by {parent.subject.rfc4514_string()!r}"
+        yield from paths.chain_problems(chain)
+        if (paths.room_below(chain) or 0) < 0:
+            yield "the CAs above it do not let it sign anything (path length)"
 
 
 def _ca_problems(certificate: x509.Certificate) -> Iterable[str]:
@@ -111,16 +102,31 @@ def _ca_problems(certificate: x509.Certificate) -> Iterable[str]:
 # CA certificates
 
 
+def sign_ca(authority: Authority, plan: CaPlan) -> tuple[x509.Certificate, ...]:
+    """The certificate of a CA below this one, and the chain above it. What is signed is signed at once: the same plan
+    gives the same bytes, as with leafs.
+
+    Raises `Invalid` for a plan that no certificate can be made of, `Refused` for a CA that this one must not have below
+    it: by path length, names, validity.
+    """
+    check_ca_plan(plan, authority.chain)
+    made = cacert.signed(plan, authority.certificate.subject, authority.key_identifier, authority.private_key)
+    return (made, *authority.chain)
+
+
+def self_signed(plan: CaPlan, private_key: PrivateKey) -> Authority:
+    """A root that says what `plan` says. Raises `Invalid`."""
+    check_ca_plan(plan)
+    identifier = keys.key_identifier(plan.public_key)
+    return Authority((cacert.signed(plan, plan.subject, identifier, private_key),), private_key)
+
+
 def create_root(
     common_name: str, kind: KeyKind, not_before: datetime, lifetime: timedelta, *, path_length: int | None = None
 ) -> Authority:
     """A self-signed root with a fresh key. Raises `Invalid` for a name or validity that X.509 has no room for."""
     private_key = keys.generate(kind)
-    identifier = keys.key_identifier(private_key.public_key())
-    name = _ca_subject(common_name)
-    builder = _ca_builder(name, private_key, not_before, lifetime, path_length)
-    builder = builder.issuer_name(name).add_extension(_authority_identifier(identifier), critical=False)
-    return Authority((_signed(builder, private_key),), private_key)
+    return self_signed(_plan(common_name, private_key, not_before, lifetime, path_length), private_key)
 
 
 def create_intermediate(
@@ -131,21 +137,29 @@ def create_intermediate(
     lifetime: timedelta,
     *,
     path_length: int | None = 0,
+    name_constraints: x509.NameConstraints | None = None,
 ) -> Authority:
-    """A CA under `parent` with a fresh key, valid no longer than its parent.
-
-    Raises `Refused` when the parent's path length leaves no room for it (RFC 5280 section 4.2.1.9).
-    """
-    room = parent.path_length
-    if room is not None and (room == 0 or path_length is None or path_length >= room):
-        reason = f"the CA above it may have {room} CAs below it in a path"
-        raise Refused(f"no such CA is signed: {reason}", reasons=[reason])
+    """A CA under `parent` with a fresh key, valid no longer than its parent. Raises as `sign_ca`."""
     private_key = keys.generate(kind)
     lifetime = min(lifetime, parent.certificate.not_valid_after_utc - not_before)
-    builder = _ca_builder(_ca_subject(common_name), private_key, not_before, lifetime, path_length)
-    builder = builder.issuer_name(parent.certificate.subject)
-    builder = builder.add_extension(_authority_identifier(parent.key_identifier), critical=False)
-    return Authority((_signed(builder, parent.private_key), *parent.chain), private_key)
+    plan = _plan(common_name, private_key, not_before, lifetime, path_length)
+    return Authority(sign_ca(parent, evolve(plan, name_constraints=name_constraints)), private_key)
+
+
+def _plan(
+    common_name: str, private_key: PrivateKey, not_before: datetime, lifetime: timedelta, path_length: int | None
+) -> CaPlan:
+    starts = not_before.astimezone(UTC).replace(microsecond=0)
+    if lifetime <= timedelta(0) or starts.year + lifetime.days // 365 > 9990:
+        raise Invalid.field("lifetime", "must end after it begins and before the year 9999")
+    return CaPlan(
+        subject=_ca_subject(common_name),
+        public_key=private_key.public_key(),
+        serial_number=serials.new_serial(),
+        not_before=starts,
+        not_after=(starts + lifetime).replace(microsecond=0),
+        path_length=path_length,
+    )
 
 
 def _ca_subject(common_name: str) -> x509.Name:
@@ -154,57 +168,16 @@ def _ca_subject(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name.strip())])
 
 
-def _ca_builder(
-    name: x509.Name, private_key: PrivateKey, not_before: datetime, lifetime: timedelta, path_length: int | None
-) -> x509.CertificateBuilder:
-    """All but issuer and authorityKeyIdentifier. digitalSignature is there because the CA signs OCSP answers itself."""
-    starts = not_before.astimezone(UTC).replace(microsecond=0)
-    if lifetime <= timedelta(0) or starts.year + lifetime.days // 365 > 9990:
-        raise Invalid.field("lifetime", "must end after it begins and before the year 9999")
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    identifier = x509.SubjectKeyIdentifier(keys.key_identifier(private_key.public_key()))
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .public_key(private_key.public_key())
-        .serial_number(serials.to_int(serials.new_serial()))
-        .not_valid_before(starts)
-        .not_valid_after((starts + lifetime).replace(microsecond=0))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(identifier, critical=False)
-    )
-
-
-def _signed(builder: x509.CertificateBuilder, private_key: PrivateKey) -> x509.Certificate:
-    deterministic = signing.deterministic(private_key)
-    return builder.sign(private_key, signing.hash_for(private_key), ecdsa_deterministic=deterministic)
-
-
-def _authority_identifier(identifier: bytes) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier(identifier, authority_cert_issuer=None, authority_cert_serial_number=None)
-
-
 # Leafs
 
 
 def sign_leaf(authority: Authority, plan: LeafPlan) -> x509.Certificate:
     """The certificate that `plan` says.
 
-    Raises `Invalid` for a plan that no certificate can be made of, `Refused` for one that would outlive its issuer or
-    certify a weak key.
+    Raises `Invalid` for a plan that no certificate can be made of, `Refused` for one that would outlive its issuer,
+    certify a weak key, or hold a name that a CA above must not certify.
     """
-    check_plan(plan, authority.certificate)
+    check_plan(plan, authority.chain)
     algorithm = authority.algorithm
     to_be_signed = leaf.to_be_signed(plan, authority.name, authority.key_identifier, algorithm)
     signature = signing.sign(authority.private_key, to_be_signed)

@@ -50,6 +50,31 @@ class DelegatePlan:
 
 
 @frozen
+class PolicyInformation:
+    """A certificate policy: its dotted OID, and where its practice statement (CPS) is, if anywhere."""
+
+    oid: str
+    cps: str = ""
+
+
+@frozen(kw_only=True)
+class CaPlan:
+    """A CA certificate to be. `path_length` is how many CAs may follow below it in a path, None for any number."""
+
+    subject: x509.Name
+    public_key: CertificatePublicKeyTypes = field(eq=False)
+    serial_number: str
+    not_before: datetime
+    not_after: datetime
+    path_length: int | None = None
+    name_constraints: x509.NameConstraints | None = None
+    policies: tuple[PolicyInformation, ...] = ()
+    crl_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    ca_issuers_urls: tuple[str, ...] = ()
+
+
+@frozen
 class RevokedEntry:
     """A revokedCertificates entry (RFC 5280 section 5.3)."""
 

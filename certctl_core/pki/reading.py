@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Final, TypeVar
 
 from attrs import frozen
@@ -164,20 +163,6 @@ def chain_above(leaf: x509.Certificate, pool: Sequence[x509.Certificate]) -> tup
         left = [one for one in left if one != above]
         below = above
     return tuple(chain)
-
-
-def chain_problems(leaf: x509.Certificate, chain: Sequence[x509.Certificate]) -> tuple[str, ...]:
-    """Why `chain` (nearest first) does not lead upwards from `leaf`; empty when it does. A chain may stop anywhere."""
-    problems: list[str] = []
-    for below, above in pairwise((leaf, *chain)):
-        name = above.subject.rfc4514_string()
-        if not is_issued_by(below, above):
-            problems.append(f"{below.subject.rfc4514_string()!r} was not issued by {name!r}, which follows it")
-        if not facts(above).is_ca:
-            problems.append(f"{name!r} is no CA certificate")
-        if above.not_valid_after_utc < leaf.not_valid_before_utc:
-            problems.append(f"{name!r} ended before the certificate begins")
-    return tuple(problems)
 
 
 Found = Mapping[type[x509.ExtensionType], x509.ExtensionType]

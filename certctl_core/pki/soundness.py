@@ -3,30 +3,80 @@
 These are the rules that hold for every certificate (RFC 5280); what a profile adds is in `certctl_core.policy.profile`.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Final
 
 from cryptography import x509
 
 from certctl_core.errors import FieldProblem, Invalid, Refused
-from certctl_core.pki import keys, names, serials, usages
-from certctl_core.pki.plan import LeafPlan
+from certctl_core.pki import keys, names, paths, serials, usages
+from certctl_core.pki.plan import CaPlan, LeafPlan
+
+_OID: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,30}")
 
 
-def check_plan(plan: LeafPlan, issuer: x509.Certificate) -> None:
-    """Raises `Invalid` listing what no certificate can say, then `Refused` for what this issuer must not sign."""
-    problems = tuple(_plan_problems(plan))
+def check_plan(plan: LeafPlan, chain: Sequence[x509.Certificate]) -> None:
+    """Raises `Invalid` listing what no certificate can say, then `Refused` for what the CA with this chain (its own
+    certificate first) must not sign."""
+    _require_valid(_plan_problems(plan))
+    keys.require_sound(plan.public_key)
+    reasons = [*_issuer_reasons(plan, chain), *paths.refused_names(chain, names.subject(plan.common_name), plan.sans)]
+    if reasons:
+        raise Refused(f"the certificate is not signed: {'; '.join(reasons)}", reasons=reasons)
+
+
+def check_ca_plan(plan: CaPlan, chain: Sequence[x509.Certificate] = ()) -> None:
+    """As `check_plan`, for the certificate of a CA: below the CA with this chain, or a root's own without one."""
+    _require_valid(_ca_plan_problems(plan))
+    keys.require_sound(plan.public_key)
+    reasons = _ca_reasons(plan, chain) if chain else []
+    if reasons:
+        raise Refused(f"no such CA is signed: {'; '.join(reasons)}", reasons=reasons)
+
+
+def _ca_reasons(plan: CaPlan, chain: Sequence[x509.Certificate]) -> list[str]:
+    reasons = [*_issuer_reasons(plan, chain), *paths.refused_names(chain, plan.subject, ())]
+    room = paths.room_below(chain)
+    if room is not None and (room <= 0 or plan.path_length is None or plan.path_length >= room):
+        reasons.append(f"the CA above it may have {max(room, 0)} CAs below it in a path")
+    if plan.subject == chain[0].subject:
+        reasons.append("its name is that of the CA above it")
+    return reasons
+
+
+def _issuer_reasons(plan: LeafPlan | CaPlan, chain: Sequence[x509.Certificate]) -> Iterable[str]:
+    end = chain[0].not_valid_after_utc
+    if plan.not_after > end:
+        yield f"it would end after its issuer, which ends {end:%Y-%m-%d %H:%M} UTC"
+    if keys.spki(plan.public_key) == _spki_of(chain[0]):
+        yield "its key is the CA's own"
+
+
+def _require_valid(found: Iterable[FieldProblem]) -> None:
+    problems = tuple(found)
     if problems:
         words = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
         raise Invalid(f"not a certificate that can be signed: {words}", fields=problems)
-    keys.require_sound(plan.public_key)
-    if plan.not_after > issuer.not_valid_after_utc:
-        reason = f"it would end after its issuer, which ends {issuer.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-        raise Refused(f"the certificate is not signed: {reason}", reasons=[reason])
-    if keys.spki(plan.public_key) == _spki_of(issuer):
-        reason = "its key is the CA's own"
-        raise Refused(f"the certificate is not signed: {reason}", reasons=[reason])
+
+
+def _ca_plan_problems(plan: CaPlan) -> Iterable[FieldProblem]:
+    yield from _serial_problems(plan.serial_number)
+    yield from _validity_problems(plan.not_before, plan.not_after)
+    yield from _url_problems(plan)
+    if not plan.subject.rdns:
+        yield FieldProblem("subject", "must not be empty (RFC 5280 section 4.1.2.6)")
+    if plan.path_length is not None and not 0 <= plan.path_length <= paths.MAX_PATH:
+        yield FieldProblem("path_length", f"must be 0 to {paths.MAX_PATH}")
+    if len({policy.oid for policy in plan.policies}) != len(plan.policies):
+        yield FieldProblem("policies", "names a policy twice (RFC 5280 section 4.2.1.4)")
+    for index, policy in enumerate(plan.policies):
+        if _OID.fullmatch(policy.oid) is None:
+            yield FieldProblem(f"policies[{index}].oid", f"{policy.oid!r} is no object identifier")
+        if policy.cps and not _is_http_url(policy.cps):
+            yield FieldProblem(f"policies[{index}].cps", f"{policy.cps!r} is not an http or https URL")
 
 
 @lru_cache(maxsize=64)
@@ -45,6 +95,10 @@ def _plan_problems(plan: LeafPlan) -> Iterable[FieldProblem]:
         yield FieldProblem("ekus", "names a usage twice")
     if "timeStamping" in plan.ekus and len(plan.ekus) > 1:
         yield FieldProblem("ekus", "timeStamping must be the only usage (RFC 3161 section 2.3)")
+    yield from _url_problems(plan)
+
+
+def _url_problems(plan: LeafPlan | CaPlan) -> Iterable[FieldProblem]:
     for label in ("crl_urls", "ocsp_urls", "ca_issuers_urls"):
         for url in getattr(plan, label):
             if not _is_http_url(url):

@@ -27,7 +27,6 @@ them leaves each job as it would be left alone.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Final
 
 from attrs import evolve, frozen
@@ -55,7 +54,7 @@ from certctl_core.models.certificates import (
     ManagedCertificate,
 )
 from certctl_core.models.jobs import Job, JobStatus
-from certctl_core.pki import keys, names, reading
+from certctl_core.pki import keys, names, paths, reading
 from certctl_core.pki.plan import LeafPlan
 from certctl_core.policy import profile as profile_policy
 from certctl_core.ports import Ports
@@ -467,7 +466,7 @@ def _check(given: Issued, seen: LeafPlan, order: Order, now: datetime) -> None:
         reasons.append("the certificate is for other names than those ordered")
     if seen.not_after <= now:
         reasons.append("the certificate has already expired")
-    if not all(reading.is_issued_by(child, parent) for child, parent in pairwise((given.certificate, *given.chain))):
-        reasons.append("the certificates above it are not its chain")
+    if problems := paths.chain_problems((given.certificate, *given.chain)):
+        reasons.append(f"the certificates above it are not its chain: {'; '.join(problems)}")
     if reasons:
         raise Refused("the CA returned a certificate that was not ordered", reasons=reasons)

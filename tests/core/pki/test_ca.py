@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from certctl_core.errors import Invalid, Refused
 from certctl_core.models.certificates import KeyUsageBit as Bit
-from certctl_core.pki import ca, crl, keys, names, reading, serials, signing, usages
+from certctl_core.pki import ca, crl, keys, names, paths, reading, serials, signing, usages
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, LeafPlan
@@ -308,13 +308,14 @@ def test_a_root_is_a_ca_that_may_sign_certificates_crls_and_ocsp_answers(kind: K
 
 def test_an_intermediate_keeps_to_the_path_length_above_it() -> None:
     def below(parent: Authority, path_length: int | None) -> Authority:
+        name = f"Below {len(parent.chain)}"
         return ca.create_intermediate(
-            parent, "Below", KeyKind.ED25519, plans.NOW, timedelta(days=1), path_length=path_length
+            parent, name, KeyKind.ED25519, plans.NOW, timedelta(days=1), path_length=path_length
         )
 
     first = below(plans.authority(), 1)
     second = below(first, 0)
-    assert (first.path_length, second.path_length, plans.authority().path_length) == (1, 0, None)
+    assert [paths.room_below(one.chain) for one in (first, second, plans.authority())] == [1, 0, None]
     for parent, path_length in ((first, None), (first, 1), (second, 0)):
         with pytest.raises(Refused, match="in a path"):
             below(parent, path_length)
