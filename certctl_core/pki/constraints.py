@@ -15,7 +15,7 @@ form of one, a mailbox when it has an `@`, and a DNS name otherwise.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -190,9 +190,7 @@ def _shown(name: x509.GeneralName) -> str:
 
 
 def _same_kind(constraint: x509.GeneralName, name: x509.GeneralName) -> bool:
-    if isinstance(name, x509.IPAddress) and isinstance(constraint, x509.IPAddress):
-        network: IPv4Network | IPv6Network = ip_network(str(constraint.value))
-        return network.version == ip_network(str(name.value)).version
+    """Addresses are one kind: where only IPv4 networks are permitted, no IPv6 address is."""
     if isinstance(name, x509.OtherName) and isinstance(constraint, x509.OtherName):
         return name.type_id == constraint.type_id
     return type(constraint) is type(name)
