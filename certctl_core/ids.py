@@ -39,6 +39,8 @@ AgentGroupId = NewType("AgentGroupId", str)
 ApprovalId = NewType("ApprovalId", str)
 DelegateId = NewType("DelegateId", str)
 BulkOperationId = NewType("BulkOperationId", str)
+EnrolmentId = NewType("EnrolmentId", str)
+EnrolmentSecretId = NewType("EnrolmentSecretId", str)
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a client may choose as an id: safe in a path, a file name and a log line."""

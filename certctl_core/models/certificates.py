@@ -88,7 +88,8 @@ class ManagedCertificate:
     (None: nobody promised one), and `overdue_reported_at` when that was reported.
     `next_policy_check_at` is when time alone may change what the policy rules say of it (None: it does not).
     `ordered_by` last decided what is to be issued: names, issuer, profile and targets; with `ordered_by_key`, if it is
-    a key of the database.
+    a key of the database. `enrolment_label` is the label of the protocol by which a device enrolled for it, which the
+    same device renews it under; empty for the protocol's own label and for what was not enrolled.
     """
 
     id: CertificateId
@@ -104,6 +105,7 @@ class ManagedCertificate:
     target_ids: tuple[TargetId, ...] = ()
     tags: Mapping[str, str] = field(factory=dict)
     source: CertificateSource = CertificateSource.API
+    enrolment_label: str = ""
     ordered_by: str = ""
     ordered_by_key: ApiKeyId | None = None
     status: CertificateStatus = CertificateStatus.PENDING
