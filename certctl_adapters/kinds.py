@@ -36,6 +36,7 @@ from certctl_core.models.certificates import (
     Revocation,
 )
 from certctl_core.models.delegates import Delegate
+from certctl_core.models.enrolment import Enrolment, EnrolmentSecret
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
 from certctl_core.models.observed import (
     DiscoveredCertificate,
@@ -474,6 +475,27 @@ APPROVALS: Final = Kind(
     extra_filters=_OF_CERTIFICATE,
     sorts=_sorts("created_at"),
 )
+ENROLMENTS: Final = Kind(
+    "enrolments",
+    "enrolment",
+    Enrolment,
+    columns={"csr": "csr_der"},
+    uniques=(Unique("enrolments_transaction_key", ("protocol", "label", "transaction")),),
+    references=(
+        Reference("certificate_id", "managed_certificates", OnDelete.CASCADE),
+        Reference("job_id", "jobs", OnDelete.CASCADE),
+    ),
+    filters=_names("id protocol label certificate_id job_id created_at"),
+    sorts=_sorts("created_at"),
+)
+ENROLMENT_SECRETS: Final = Kind(
+    "enrolment_secrets",
+    "enrolment secret",
+    EnrolmentSecret,
+    uniques=(Unique("enrolment_secrets_hash_key", ("secret_hash",)),),
+    filters=_names("id protocol label single_use common_name created_by created_at expires_at"),
+    sorts=_sorts("created_at", "expires_at"),
+)
 API_KEYS: Final = Kind(
     "api_keys",
     "API key",
@@ -630,6 +652,8 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     POLICY_RULES,
     VIOLATIONS,
     APPROVALS,
+    ENROLMENTS,
+    ENROLMENT_SECRETS,
     API_KEYS,
     JOIN_TOKENS,
     SESSIONS,

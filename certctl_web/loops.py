@@ -18,6 +18,7 @@ from certctl_core.usecases import (
     delegates,
     discovery,
     endpoints,
+    enrolment_secrets,
     exports,
     jobs,
     notifications,
@@ -116,6 +117,7 @@ def _housekeeping(on: Duty) -> int:
     agents.forget_activity(on.ports, on.settings.storage.api_call_retention)
     now, kept = on.ports.clock.now(), on.settings.observation
     exports.forget_quotas(on.ports)
+    enrolment_secrets.purge(on.ports)
     discovery.forget_scans(on.ports, now - kept.scan_retention)
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)

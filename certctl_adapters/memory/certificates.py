@@ -172,6 +172,10 @@ class MemoryVersions(Versions):
         found = self._table.select(lambda v: (v.issuer_id, v.serial_number) == wanted and not v.is_foreign, by("id"))
         return found[0] if found else None
 
+    def with_fingerprint(self, fingerprint: str) -> CertificateVersion | None:
+        found = self._table.select(lambda v: v.fingerprint_sha256 == fingerprint, by("id"))
+        return found[0] if found else None
+
     def owners_of_serials(self, issuer_id: IssuerId, serial_numbers: Iterable[str]) -> Mapping[str, CertificateId]:
         found = ((serial, self.with_serial(issuer_id, serial)) for serial in serial_numbers)
         return {serial: version.certificate_id for serial, version in found if version is not None}

@@ -16,7 +16,7 @@ class MemoryEnrolments(MemoryTable[Enrolment], Enrolments):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, ENROLMENTS)
 
-    def lock_transaction(self, protocol: EnrolmentProtocol, label: str, transaction: str) -> Enrolment | None:
+    def of_transaction(self, protocol: EnrolmentProtocol, label: str, transaction: str) -> Enrolment | None:
         wanted = protocol, label, transaction
         return next(iter(self.select(lambda e: (e.protocol, e.label, e.transaction) == wanted, by("id"))), None)
 

@@ -20,6 +20,7 @@ from certctl_adapters.memory.certificates import (
     MemoryVersions,
 )
 from certctl_adapters.memory.delegates import MemoryDelegates
+from certctl_adapters.memory.enrolments import MemoryEnrolments, MemoryEnrolmentSecrets
 from certctl_adapters.memory.jobs import MemoryJobs
 from certctl_adapters.memory.notifications import MemoryNotifications
 from certctl_adapters.memory.observed import MemoryDiscovered, MemoryEndpoints, MemoryProbes, MemoryScans
@@ -74,6 +75,8 @@ class MemoryWork(Work):
         self.violations = MemoryViolations(transaction)
         self.policy_reviews = MemoryPolicyReviews(transaction)
         self.approvals = MemoryApprovals(transaction)
+        self.enrolments = MemoryEnrolments(transaction)
+        self.enrolment_secrets = MemoryEnrolmentSecrets(transaction)
         self.quotas = MemoryQuotas(transaction)
         self.bulk_operations = MemoryBulkOperations(transaction)
         self.api_keys = MemoryApiKeys(transaction)

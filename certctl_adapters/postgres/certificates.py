@@ -344,6 +344,11 @@ class PostgresVersions(Versions):
             serial=serial_number,
         )
 
+    def with_fingerprint(self, fingerprint: str) -> CertificateVersion | None:
+        return self._table.one(
+            "SELECT {columns} FROM {table} AS t WHERE t.fingerprint_sha256 = %(fingerprint)s", fingerprint=fingerprint
+        )
+
     def owners_of_serials(self, issuer_id: IssuerId, serial_numbers: Iterable[str]) -> Mapping[str, CertificateId]:
         rows = self._transaction.rows(
             b"""

@@ -19,11 +19,11 @@ class PostgresEnrolments(PostgresTable[Enrolment], Enrolments):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, _ENROLMENT)
 
-    def lock_transaction(self, protocol: EnrolmentProtocol, label: str, transaction: str) -> Enrolment | None:
+    def of_transaction(self, protocol: EnrolmentProtocol, label: str, transaction: str) -> Enrolment | None:
         return self.one(
             """
             SELECT {columns} FROM {table} AS t
-            WHERE t.protocol = %(protocol)s AND t.label = %(label)s AND t.transaction = %(transaction)s FOR UPDATE
+            WHERE t.protocol = %(protocol)s AND t.label = %(label)s AND t.transaction = %(transaction)s
             """,
             protocol=protocol.value,
             label=label,

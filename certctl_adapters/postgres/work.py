@@ -28,6 +28,7 @@ from certctl_adapters.postgres.certificates import (
     PostgresVersions,
 )
 from certctl_adapters.postgres.delegates import PostgresDelegates
+from certctl_adapters.postgres.enrolments import PostgresEnrolments, PostgresEnrolmentSecrets
 from certctl_adapters.postgres.jobs import PostgresJobs
 from certctl_adapters.postgres.notifications import PostgresNotifications
 from certctl_adapters.postgres.observed import PostgresDiscovered, PostgresEndpoints, PostgresProbes, PostgresScans
@@ -179,6 +180,8 @@ _REPOSITORIES: Final[Mapping[str, Callable[[Transaction], Any]]] = {
     "violations": PostgresViolations,
     "policy_reviews": PostgresPolicyReviews,
     "approvals": PostgresApprovals,
+    "enrolments": PostgresEnrolments,
+    "enrolment_secrets": PostgresEnrolmentSecrets,
     "bulk_operations": PostgresBulkOperations,
     "quotas": PostgresQuotas,
     "api_keys": PostgresApiKeys,

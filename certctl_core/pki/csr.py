@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from certctl_core.errors import Invalid, Refused, Unreadable
-from certctl_core.pki import keys, names, signing
+from certctl_core.pki import keys, names, signing, usages
 from certctl_core.pki.keys import KeyFacts, PrivateKey
 from certctl_core.pki.untrusted import capped, is_pem, parsing
 
@@ -100,6 +100,99 @@ def check_matches(csr: x509.CertificateSigningRequest, common_name: str, sans: S
         )
 
 
+# Enrolling: the CSR is the order
+
+
+def wanted_names(csr: x509.CertificateSigningRequest) -> tuple[str, tuple[str, ...]]:
+    """The common name and the SANs, as texts, that a device asks for. Of the subject only the common name is used.
+
+    Raises `Invalid` for names that no certificate should have, and `Refused` for kinds of names that certctl does not
+    issue and for a CSR that names nothing.
+    """
+    common = csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(common) > 1:
+        raise Refused("the subject of the CSR has more than one common name")
+    common_name = names.common_name_of(csr.subject)
+    sans = tuple(_text_of(name) for name in _sans(csr.extensions))
+    if not common_name and not sans:
+        raise Refused("the CSR names nothing", hint="Give its subject a common name, or ask for SANs.")
+    if common_name and not names.is_name(common_name):
+        names.must_call_a_device(common_name)
+    names.general_names(sans)
+    return common_name, sans
+
+
+def _text_of(name: x509.GeneralName) -> str:
+    meant = _as_meant(name)
+    text = names.text_of(meant)
+    try:
+        if names.canonical(names.general_name(text)) == names.canonical(meant):
+            return text
+    except Invalid as problem:
+        raise Refused(f"the CSR asks for a name that certctl does not issue: {problem.message}") from problem
+    raise Refused(f"the CSR asks for the name {text[:80]}, of a kind that certctl does not issue")
+
+
+def check_enrols(
+    csr: x509.CertificateSigningRequest, common_name: str, sans: Sequence[str], ekus: Sequence[str]
+) -> None:
+    """Raises `Refused` listing why a device's CSR does not fit what is to be issued for it.
+
+    Unlike an agent, a device makes its CSR before it knows anything: the rest of the subject, key usages and
+    attributes such as challengePassword are its wishes, and are passed over. It must not ask for other names, to be a
+    CA, for extended key usages that it would not get, or for another subject by changeSubjectName (RFC 7030 4.2.2).
+    """
+    reasons = [*_enrolled_name_differences(csr, common_name, sans), *_excesses(csr, ekus)]
+    if reasons:
+        raise Refused(f"the CSR cannot be enrolled: {'; '.join(reasons)}", reasons=reasons)
+
+
+def _enrolled_name_differences(
+    csr: x509.CertificateSigningRequest, common_name: str, sans: Sequence[str]
+) -> Iterable[str]:
+    got = names.common_name_of(csr.subject)
+    if got != common_name:
+        yield f"the common name is {got!r} and the certificate's is {common_name!r}"
+    required = {names.canonical(name) for name in names.general_names(sans)}
+    permitted = {names.canonical(name) for name in names.names_of(common_name, sans, is_enrolled=True)}
+    asked = {names.canonical(_as_meant(name)) for name in _sans(csr.extensions)}
+    for name in sorted(required - asked):
+        yield f"the SAN {name} is missing"
+    for name in sorted(asked - permitted):
+        yield f"the SAN {name} is not one of the certificate's"
+
+
+def _excesses(csr: x509.CertificateSigningRequest, ekus: Sequence[str]) -> Iterable[str]:
+    for extension in csr.extensions:
+        if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
+            yield "it asks for a CA certificate"
+        if isinstance(extension.value, x509.ExtendedKeyUsage):
+            for usage in extension.value:
+                if (name := usages.name_of(usage)) not in ekus:
+                    yield f"it asks for the extended key usage {name}, which its profile does not give"
+    if any(attribute.oid == _CHANGE_SUBJECT_NAME for attribute in csr.attributes):
+        yield "it asks for another subject (changeSubjectName), which takes a new enrolment"
+
+
+def check_renews(
+    csr: x509.CertificateSigningRequest, renewed: x509.Certificate, earlier: x509.CertificateSigningRequest | None
+) -> None:
+    """Raises `Refused` unless subject and SANs are those of the certificate being renewed (RFC 7030 4.2.2), or of the
+    CSR that it was made from: of that subject, a certificate has the common name only."""
+    shown = (renewed, earlier) if earlier is not None else (renewed,)
+    is_subject = any(csr.subject == one.subject for one in shown)
+    if is_subject and any(names.same_names(_meant_sans(csr), _meant_sans(one)) for one in shown):
+        return
+    raise Refused(
+        "the CSR asks for another subject or other SANs than the certificate being renewed has",
+        hint="Renewing keeps the names; for other names enrol anew.",
+    )
+
+
+def _meant_sans(named: x509.CertificateSigningRequest | x509.Certificate) -> Sequence[x509.GeneralName]:
+    return [_as_meant(name) for name in _sans(named.extensions)]
+
+
 def _subject_differences(subject: x509.Name, common_name: str) -> Iterable[str]:
     common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     got = names.common_name_of(subject)
@@ -147,6 +240,7 @@ def _extras(extensions: x509.Extensions, attributes: x509.Attributes) -> Iterabl
             yield f"the attribute {_ATTRIBUTES.get(attribute.oid, attribute.oid.dotted_string)} was not ordered"
 
 
+_CHANGE_SUBJECT_NAME: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.7.36")
 _EXTENSION_REQUEST: Final = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
 _ATTRIBUTES: Final = {
     AttributeOID.CHALLENGE_PASSWORD: "challengePassword",

@@ -247,6 +247,11 @@ def spki(thing: Keyed) -> bytes:
     return _public_key(thing).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def digest(thing: Keyed) -> str:
+    """SHA-256 of the SubjectPublicKeyInfo, in lower-case hex: what tells a key from all others."""
+    return hashlib.sha256(spki(thing)).hexdigest()
+
+
 def _public_key(thing: Keyed) -> CertificatePublicKeyTypes:
     if isinstance(thing, _HOLDERS):
         return thing.public_key()

@@ -93,11 +93,30 @@ def common_name(text: str) -> x509.GeneralName:
     return name
 
 
-def names_of(common_name_text: str, sans: Sequence[str]) -> tuple[x509.GeneralName, ...]:
+def is_name(text: str) -> bool:
+    """Whether a common name is a name that can be proved, rather than what somebody calls a device."""
+    try:
+        common_name(text)
+    except Invalid:
+        return False
+    return True
+
+
+def must_call_a_device(text: str) -> None:
+    """Raises `Invalid` for a common name of a device that a certificate should not have: verifiers and people must not
+    take it for another."""
+    if len(text) > MAX_COMMON_NAME or not text.isprintable() or text != text.strip():
+        raise Invalid.field(
+            "common_name", f"must have at most {MAX_COMMON_NAME} visible characters and no space at its ends"
+        )
+
+
+def names_of(common_name_text: str, sans: Sequence[str], *, is_enrolled: bool = False) -> tuple[x509.GeneralName, ...]:
     """All names of a certificate: the common name first, because verifiers look at the SAN alone (RFC 9525 2), then
-    `sans`, each name once. An empty common name is left out. Raises `Invalid`."""
+    `sans`, each name once. An empty common name is left out; so is that of an enrolled device where it is not a name
+    but what the device is called. Raises `Invalid`."""
     names = {canonical(name): name for name in general_names(sans)}
-    if not common_name_text:
+    if not common_name_text or (is_enrolled and not is_name(common_name_text)):
         return tuple(names.values())
     first = common_name(common_name_text)
     return tuple(({canonical(first): first} | names).values())

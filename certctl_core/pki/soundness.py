@@ -4,7 +4,7 @@ These are the rules that hold for every certificate (RFC 5280); what a profile a
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -143,13 +143,21 @@ def _name_problems(plan: LeafPlan) -> Iterable[FieldProblem]:
         except Invalid as problem:
             yield FieldProblem(f"sans[{index}]", problem.message)
     if plan.common_name:
-        try:
-            first = names.canonical(names.common_name(plan.common_name))
-        except Invalid as problem:
-            yield from problem.fields
+        yield from _common_name_problems(plan, found)
+
+
+def _common_name_problems(plan: LeafPlan, sans: Container[str]) -> Iterable[FieldProblem]:
+    """What a device is called need not be a name, unless it is a server."""
+    try:
+        if "serverAuth" not in plan.ekus and not names.is_name(plan.common_name):
+            names.must_call_a_device(plan.common_name)
             return
-        if plan.sans and first not in found:
-            yield FieldProblem("common_name", "is not among the SANs")
+        first = names.canonical(names.common_name(plan.common_name))
+    except Invalid as problem:
+        yield from problem.fields
+        return
+    if plan.sans and first not in sans:
+        yield FieldProblem("common_name", "is not among the SANs")
 
 
 def _is_http_url(url: str) -> bool:

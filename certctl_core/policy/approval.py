@@ -18,6 +18,7 @@ from certctl_core.models.catalog import CertificateProfile, ConfiguredIssuer, Ow
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.pki import names
 from certctl_core.policy import profile as profile_policy
+from certctl_core.policy.enrolling import names_of
 
 
 def content(
@@ -32,7 +33,7 @@ def content(
     """What is approved, as JSON values. `holder` makes the key of this certificate, `holders` are all that make keys
     for the same names. Names are in canonical spelling and sorted, durations in seconds."""
     lifetime = profile_policy.lifetime(profile, profile_policy.default_life(issuer))
-    all_names = names.names_of(certificate.common_name, certificate.sans)
+    all_names = names_of(certificate)
     return {
         "certificate_id": certificate.id,
         "common_name": certificate.common_name,

@@ -83,6 +83,10 @@ def _usage_reasons(plan: LeafPlan) -> Iterable[str]:
     kinds = {type(name) for name in plan.sans}
     if not plan.ekus:
         yield "an extended key usage is required"
+    if "serverAuth" in plan.ekus and not plan.sans:
+        yield "serverAuth needs a SAN (RFC 9525 section 2)"
+    elif "serverAuth" in plan.ekus and plan.common_name and not names.is_name(plan.common_name):
+        yield f"serverAuth needs a common name that is a name, which {plan.common_name!r} is not"
     if "emailProtection" in plan.ekus and x509.RFC822Name not in kinds:
         yield "emailProtection needs an e-mail address among the SANs (RFC 8550 section 3)"
     if "timeStamping" in plan.ekus and len(plan.ekus) > 1:

@@ -21,7 +21,9 @@ from certctl_core.ids import (
     CertificateId,
     DelegateId,
     EndpointId,
+    EnrolmentSecretId,
     IssuerId,
+    JobId,
     RenewalPolicyId,
     TargetId,
     VersionId,
@@ -48,6 +50,7 @@ from certctl_core.models.certificates import (
     Revocation,
 )
 from certctl_core.models.delegates import Delegate, Purpose
+from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol, EnrolmentSecret
 from certctl_core.models.jobs import Job, JobStatus
 from certctl_core.models.observed import (
     DiscoveredCertificate,
@@ -273,6 +276,9 @@ class Versions(Protocol):
     @abstractmethod
     def with_serial(self, issuer_id: IssuerId, serial_number: str) -> CertificateVersion | None:
         """What the issuer's own CA issued under this number; never a foreign certificate."""
+
+    @abstractmethod
+    def with_fingerprint(self, fingerprint: str) -> CertificateVersion | None: ...
 
     @abstractmethod
     def owners_of_serials(self, issuer_id: IssuerId, serial_numbers: Iterable[str]) -> Mapping[str, CertificateId]:
@@ -562,6 +568,29 @@ class Notifications(Table[Notification], Protocol):
 class Approvals(Table[ApprovalRequest], Protocol):
     """Beside the fields, a query may ask for `team_id` and `environment`, which are the certificate's. What a request
     pins is never changed by `save`. Requests go when their job does. At most one of a job is pending."""
+
+
+class Enrolments(Table[Enrolment], Protocol):
+    """They go when their job or their certificate does."""
+
+    @abstractmethod
+    def of_transaction(self, protocol: EnrolmentProtocol, label: str, transaction: str) -> Enrolment | None: ...
+
+    @abstractmethod
+    def of_job(self, job_id: JobId) -> Enrolment | None: ...
+
+
+class EnrolmentSecrets(Table[EnrolmentSecret], Protocol):
+    @abstractmethod
+    def by_hash(self, secret_hash: str) -> EnrolmentSecret | None: ...
+
+    @abstractmethod
+    def used(self, secret_id: EnrolmentSecretId, at: datetime) -> None:
+        """Remember the last use, at most once a minute, without waiting for anybody."""
+
+    @abstractmethod
+    def purge(self, expired_before: datetime, limit: int) -> int:
+        """Remove some that expired before the given time, oldest first. Returns how many were removed."""
 
 
 class JoinTokens(Table[JoinToken], Protocol):
@@ -1003,6 +1032,8 @@ class Work(Protocol):
     violations: Violations
     policy_reviews: PolicyReviews
     approvals: Approvals
+    enrolments: Enrolments
+    enrolment_secrets: EnrolmentSecrets
     quotas: Quotas
     bulk_operations: BulkOperations
     api_keys: ApiKeys

@@ -62,7 +62,7 @@ from certctl_core.ports.issuer import Issued, Issuer, IssueRequest, Ordered, Pol
 from certctl_core.ports.store import Work
 from certctl_core.usecases import access, audit, compliance, consent, jobs, orders, recording, scope
 from certctl_core.usecases.consent import Consent
-from certctl_core.usecases.orders import Order, OrderedByJob, Rules
+from certctl_core.usecases.orders import Order, OrderedByEnrolment, OrderedByJob, Proof, Rules
 from certctl_core.usecases.recording import Answer, Outcome
 
 STALE: Final = 1 / 3
@@ -312,6 +312,14 @@ def _already_submitted(
 # --- take up again ----------------------------------------------------------------------------------------------------
 
 
+def carry_out(ports: Ports, order: Order) -> Outcome:
+    """Call the CA for an order that has just been put on record, check its answer and record it."""
+    ports.tripwire("issue:1")
+    (outcome,) = _carry_out(ports, [order])
+    ports.tripwire("record:1")
+    return outcome
+
+
 def process_due(ports: Ports, limit: int = BATCH) -> int:
     """Take up issuing jobs that have a CSR and nobody working on them. Returns how many were taken up."""
     for job_id in (taken := claim_due(ports, limit)):
@@ -359,18 +367,26 @@ def _open_order(ports: Ports, job_id: JobId) -> Order | None:
             if job.status is not JobStatus.RUNNING:
                 return None
         is_over = attempt.status is AttemptStatus.FAILED
-        if attempt.agent_id is None or not (is_over or _is_stale(attempt, now)):
+        proof = _proof(work, job, attempt)
+        if proof is None or not (is_over or _is_stale(attempt, now)):
             order = orders.again(ports, rules, certificate, job, attempt)
             compliance.permit(work, certificate, order.plan, now)
             return order
         if not is_over:
             given_up = evolve(attempt, status=AttemptStatus.FAILED, error="waited too long", finished_at=now)
             work.attempts.save(given_up)
-        proof = OrderedByJob(job, attempt.agent_id)
         begun = orders.begin(ports, rules, certificate, attempt.csr, proof, now)
         compliance.permit(work, certificate, begun.plan, now)
         (order,) = orders.write(work, [begun])
     return order
+
+
+def _proof(work: Work, job: Job, attempt: IssuanceAttempt) -> Proof | None:
+    """Whose CSR this is; None when nobody can be told to have asked for it."""
+    if attempt.agent_id is not None:
+        return OrderedByJob(job, attempt.agent_id)
+    enrolment = work.enrolments.of_job(job.id)
+    return None if enrolment is None else OrderedByEnrolment(job, enrolment)
 
 
 def _ask_again(

@@ -281,9 +281,15 @@ def _time_out(ports: Ports, job_id: str, csr_after: timedelta, now: datetime) ->
         held = lock(work, job_id)
         if held.job.status is not JobStatus.AWAITING_CSR:
             return
-        error = f"agent {held.job.agent_id} sent no CSR within {csr_after}: is it running and online?"
+        error = _silence(held.job, csr_after)
         failed = fail(work, SYSTEM, held, now, error)
         audit_change(work, "job_timeout", held.job, failed, now)
+
+
+def _silence(job: Job, csr_after: timedelta) -> str:
+    if job.agent_id is None:
+        return f"the device that enrolled has not come back within {csr_after}"
+    return f"agent {job.agent_id} sent no CSR within {csr_after}: is it running and online?"
 
 
 def audit_change(work: Work, action: str, before: Job, after: Job, now: datetime, actor: Actor = SYSTEM) -> None:

@@ -15,11 +15,13 @@ from certctl_core.ids import AgentId, AttemptId, mint
 from certctl_core.lifecycle import job as job_life
 from certctl_core.models.catalog import CertificateProfile, ConfiguredIssuer
 from certctl_core.models.certificates import IssuanceAttempt, ManagedCertificate
+from certctl_core.models.enrolment import Enrolment
 from certctl_core.models.jobs import Job, JobStatus
 from certctl_core.pki import csr as csr_reading
-from certctl_core.pki import names, serials
+from certctl_core.pki import serials
 from certctl_core.pki.plan import LeafPlan
 from certctl_core.policy import profile as profile_policy
+from certctl_core.policy.enrolling import names_of
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
 
@@ -30,6 +32,27 @@ class OrderedByJob:
 
     job: Job
     agent_id: AgentId
+
+    @property
+    def holder(self) -> AgentId | None:
+        """Who will have the certificate's private key, if it is an agent."""
+        return self.agent_id
+
+
+@frozen
+class OrderedByEnrolment:
+    """Proof of authorisation: a device that its protocol has authenticated sent this enrolment, which this job is for.
+    The device has the key."""
+
+    job: Job
+    enrolment: Enrolment
+
+    @property
+    def holder(self) -> AgentId | None:
+        return None
+
+
+Proof = OrderedByJob | OrderedByEnrolment
 
 
 @frozen
@@ -86,7 +109,7 @@ def begin(
     rules: Rules,
     certificate: ManagedCertificate,
     csr: x509.CertificateSigningRequest,
-    proof: OrderedByJob,
+    proof: Proof,
     now: datetime,
 ) -> Order:
     """A new attempt, judged, and its job claimed for it. Raises `Refused`. The caller holds certificate and job."""
@@ -98,7 +121,7 @@ def begin(
         certificate_id=certificate.id,
         generation=certificate.generation + 1,
         job_id=proof.job.id,
-        agent_id=proof.agent_id,
+        agent_id=proof.holder,
         issuer_id=issuer.id,
         csr=csr,
         serial_number=serials.new_serial(),
@@ -115,7 +138,11 @@ def again(ports: Ports, rules: Rules, certificate: ManagedCertificate, job: Job,
     """The order of an attempt, judged by what its certificate, its profile and its issuer are now. Raises `Refused`."""
     issuer = rules.issuer(attempt.issuer_id)
     profile = rules.profile(certificate)
-    csr_reading.check_matches(attempt.csr, certificate.common_name, certificate.sans)
+    if attempt.agent_id is None:
+        ekus = profile_policy.ekus(profile)
+        csr_reading.check_enrols(attempt.csr, certificate.common_name, certificate.sans, ekus)
+    else:
+        csr_reading.check_matches(attempt.csr, certificate.common_name, certificate.sans)
     plan = _plan(ports, attempt, certificate, profile)
     profile_policy.enforce(profile, plan)
     return Order(certificate, job, attempt, issuer, profile, plan)
@@ -132,6 +159,14 @@ def write(work: Work, begun: Sequence[Order]) -> list[Order]:
     ]
 
 
+def open_new(work: Work, begun: Order) -> Order:
+    """As `write`, for a certificate and a job that are not on record yet."""
+    work.certificates.add(begun.certificate)
+    work.jobs.add(evolve(begun.job, attempt_id=None))
+    work.attempts.add(begun.attempt)
+    return evolve(begun, job=work.jobs.save(begun.job))
+
+
 def _plan(
     ports: Ports,
     attempt: IssuanceAttempt,
@@ -142,7 +177,7 @@ def _plan(
     here = f"{ports.public_url}/.well-known/pki" if ports.public_url else ""
     return LeafPlan(
         common_name=certificate.common_name,
-        sans=names.names_of(certificate.common_name, certificate.sans),
+        sans=names_of(certificate),
         public_key=attempt.csr.public_key(),
         serial_number=attempt.serial_number,
         not_before=attempt.not_before,

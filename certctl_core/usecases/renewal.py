@@ -26,6 +26,7 @@ from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
 from certctl_core.models.access import SYSTEM, Actor, Principal
 from certctl_core.models.catalog import CertificateProfile, ConfiguredTarget, RenewalPolicy
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate
+from certctl_core.models.enrolment import is_renewed_by_device
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType
 from certctl_core.models.records import AuditEvent
 from certctl_core.policy import renewal as policy_of_renewal
@@ -204,6 +205,11 @@ def _must_be_renewable(seen: _Circumstances, certificate: ManagedCertificate, fo
         return
     if certificate.status is not CertificateStatus.RENEWAL_IN_PROGRESS:
         CERTIFICATE.next(certificate.status, CertificateEvent.RENEW)
+    if is_renewed_by_device(certificate):
+        raise Conflict(
+            f"cannot renew {certificate.id}: its key is on the device that enrolled for it",
+            hint=f"The device renews it by {certificate.source.value} re-enrolment.",
+        )
     if not seen.holders(certificate):
         raise Conflict(
             f"cannot renew {certificate.id}: it has no target, so there is no agent to make its key",
@@ -333,6 +339,9 @@ def _is_ready(outcome: _Outcome, seen: _Circumstances, certificate: ManagedCerti
     elif not policy.auto_renew:
         # Its policy may change: then it is given new times.
         why = f"its renewal policy {policy.name} does not renew by itself"
+        outcome.certificates.append(_expiring(evolve(certificate, renew_at=None), now, why))
+    elif is_renewed_by_device(certificate):
+        why = f"its device renews it by {certificate.source.value}; nobody else has its key"
         outcome.certificates.append(_expiring(evolve(certificate, renew_at=None), now, why))
     elif not seen.holders(certificate):
         # Its targets may be enabled, or moved to another agent, without it being touched.

@@ -15,7 +15,8 @@ ACTIONS = tuple(
     certificate_archived certificate_created certificate_retrieved certificate_revoked certificate_updated
     create_agent_group create_issuer create_owner create_profile create_target create_team csr_submitted
     delete_agent_group delete_issuer delete_owner delete_profile delete_target delete_team deployment_job_completed
-    deployment_job_dispatched deployment_job_failed deployment_jobs_created deployment_triggered
+    deployment_job_dispatched deployment_job_failed deployment_jobs_created deployment_triggered est_server_keygen
+    est_simple_enroll est_simple_reenroll scep_pkcsreq
     discovery_cert_claimed discovery_cert_dismissed discovery_scan_completed expiration_alert_sent
     expiration_alert_skipped_no_channels export_pem export_pkcs12 health_check_acknowledged health_check_created
     health_check_deleted health_check_status_transition health_check_updated issuer_test_connection_failed
@@ -29,10 +30,6 @@ ACTIONS = tuple(
 )
 
 NOT_HERE = {
-    "est_simple_enroll": "EST is not served yet",
-    "est_simple_reenroll": "EST is not served yet",
-    "est_server_keygen": "EST is not served yet",
-    "scep_pkcsreq": "SCEP is not served yet",
     "expiration_alert_skipped_invalid_channel": "a policy that names a channel we do not have is refused when written",
     "job_offline_agent_reap": "what an agent holds it holds under a lease, offline or not: job_released tells its end",
 }

@@ -186,6 +186,10 @@ def a_key(stage: Stage) -> str:
     return stage.made("api-keys", name=stage.name())
 
 
+def a_secret(stage: Stage) -> str:
+    return stage.made("enrolment-secrets", protocol="SCEP", label="phones")
+
+
 def a_scan_target(stage: Stage) -> str:
     return stage.made("network-scan-targets", name=stage.name(), cidrs=["192.0.2.0/24"])
 
@@ -433,6 +437,8 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "acknowledge_health_check": one(a_check, actor="me"),
     "send_digest": lambda _: Asked(),
     "create_api_key": named(role="viewer"),
+    "create_enrolment_secret": lambda _: Asked(body={"protocol": "EST", "label": "phones"}),
+    "delete_enrolment_secret": one(a_secret),
     "update_api_key": one(a_key, team_ids=["t-1"]),
     "revoke_api_key": one(a_key),
     "get_crl": of_the_issuer,

@@ -69,7 +69,7 @@ ESTABLISHED = {
     "certctl_auth_info": "",
     "certctl_auth_check": "",
 }
-SECRET = {"create_api_key", "issue_join_token", "join_agent"}
+SECRET = {"create_api_key", "create_enrolment_secret", "issue_join_token", "join_agent"}
 
 
 async def listing(client: Client) -> list[Tool]:

@@ -379,7 +379,13 @@ def test_every_list_shows_a_team_its_own(api: Api, own: str, row: Row) -> None:
 
 
 UNLIMITED: Final = {
-    *("list_audit_events", "export_audit_events", "list_audit_checkpoints", "get_latest_audit_checkpoint"),
+    *(
+        "list_enrolment_secrets",
+        "list_audit_events",
+        "export_audit_events",
+        "list_audit_checkpoints",
+        "get_latest_audit_checkpoint",
+    ),
     *("list_discovered_certificates", "list_discovery_scans", "get_discovery_summary"),
     *("list_network_scan_targets", "get_job_trends", "get_metrics", "get_prometheus_metrics", "get_issuance_rate"),
 }

@@ -42,6 +42,7 @@ BODIES: dict[str, Any] = {
     "agent_report_job_status": {"status": "Completed"},
     "verify_job": {"target_id": "t", "expected_fingerprint": "ab", "actual_fingerprint": "ab", "verified": True},
     "create_api_key": {"name": "ci"},
+    "create_enrolment_secret": {"protocol": "EST"},
     "report_discoveries": {"errors": ["/root: denied"]},
     "claim_discovered_certificate": {"managed_certificate_id": "mc-site"},
     "create_network_scan_target": {"name": "dmz", "cidrs": ["192.0.2.0/24"]},

@@ -23,6 +23,8 @@ from certctl_core.ids import (
     CertificateId,
     DiscoveredId,
     EndpointId,
+    EnrolmentId,
+    EnrolmentSecretId,
     IssuerId,
     JobId,
     JoinTokenId,
@@ -59,6 +61,7 @@ from certctl_core.models.certificates import (
     RevocationReason,
 )
 from certctl_core.models.delegates import Delegate, Purpose
+from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol, EnrolmentSecret
 from certctl_core.models.jobs import Job, JobType
 from certctl_core.models.observed import DiscoveredCertificate, DiscoveryScan, EndpointHealth, NetworkScanTarget
 from certctl_core.models.policies import PolicyRule, PolicyType, PolicyViolation, Severity
@@ -243,6 +246,40 @@ def notification(identity: str = "notif-1", **fields: Any) -> Notification:
             "recipient": "owner@example.org",
             "message": "it failed",
             "created_at": AT,
+        }
+        | fields
+    )
+
+
+def enrolment(identity: str = "enrolment-1", **fields: Any) -> Enrolment:
+    return Enrolment(
+        **{
+            "id": EnrolmentId(identity),
+            "protocol": EnrolmentProtocol.EST,
+            "label": "phones",
+            "transaction": f"transaction of {identity}",
+            "key_sha256": "ab",
+            "csr": csr(),
+            "certificate_id": "mc-0",
+            "job_id": "job-0",
+            "client": "CN=phone-1",
+            "created_at": AT,
+            "updated_at": AT,
+        }
+        | fields
+    )
+
+
+def enrolment_secret(identity: str = "es-1", **fields: Any) -> EnrolmentSecret:
+    return EnrolmentSecret(
+        **{
+            "id": EnrolmentSecretId(identity),
+            "protocol": EnrolmentProtocol.SCEP,
+            "label": "phones",
+            "secret_hash": sha256(identity.encode()).hexdigest(),
+            "created_by": "alice",
+            "created_at": AT,
+            "expires_at": AT + DAY,
         }
         | fields
     )

@@ -105,6 +105,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "target_ids": ("t-2", "t-1"),
             "tags": {"cost-centre": "42", "": "%s {} \\"},
             "source": CertificateSource.EST,
+            "enrolment_label": "phones",
             "ordered_by": "alice",
             "ordered_by_key": "key-1",
             "status": CertificateStatus.REVOKED,
@@ -194,6 +195,21 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "decided_at": AT,
             "decision_note": "looks right",
             "closed_reason": "it was changed",
+        },
+    ),
+    "enrolments": (
+        facts.enrolment("new"),
+        {"client": "CN=other", "updated_at": AT + HOUR, "key_sha256": "cd"},
+    ),
+    "enrolment_secrets": (
+        facts.enrolment_secret("new"),
+        {
+            "description": "for the workshop",
+            "common_name": "press-1.example",
+            "sans": ("192.0.2.1", "press.example"),
+            "single_use": False,
+            "last_used_at": AT,
+            "used_for": "transaction 9",
         },
     ),
     "bulk_operations": (
