@@ -11,10 +11,11 @@ parsed, and their readers raise `TooLarge`, `Unreadable` and `Refused` only.
 """
 
 from certctl_core.pki.cms.algorithms import MODERN, Accepted, Cipher, Digest
-from certctl_core.pki.cms.enveloped import Opened, Recipient, envelop, open_envelope
-from certctl_core.pki.cms.signed import Signed, Signer, degenerate, read_signed, sign
+from certctl_core.pki.cms.enveloped import CLOSED, Opened, Recipient, envelop, must_be_recipient, open_envelope
+from certctl_core.pki.cms.signed import Signed, Signer, Unverified, degenerate, parse_signed, read_signed, sign
 
 __all__ = [
+    "CLOSED",
     "MODERN",
     "Accepted",
     "Cipher",
@@ -23,9 +24,12 @@ __all__ = [
     "Recipient",
     "Signed",
     "Signer",
+    "Unverified",
     "degenerate",
     "envelop",
+    "must_be_recipient",
     "open_envelope",
+    "parse_signed",
     "read_signed",
     "sign",
 ]

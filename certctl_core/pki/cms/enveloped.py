@@ -48,6 +48,9 @@ _MGF1: Final = "1.2.840.113549.1.1.8"
 _P_SPECIFIED: Final = "1.2.840.113549.1.1.9"
 _WHAT: Final = "the envelope"
 
+CLOSED: Final = f"{_WHAT} does not open"
+"""All that is said of an envelope that was for us, whatever is wrong with what is in it."""
+
 
 @frozen
 class Recipient:
@@ -72,10 +75,10 @@ def envelop(content: bytes, recipient: x509.Certificate, cipher: Cipher = Cipher
     """`content`, for the holder of this certificate's RSA key to open, in DER (RSA PKCS #1 v1.5 key transport, which
     every client knows).
 
-    Raises `Refused` for a certificate with another kind of key or a weak one, or whose keyUsage forbids encipherment.
+    Raises as `must_be_recipient`.
     """
     key, vector = secrets.token_bytes(cipher.key_size), secrets.token_bytes(cipher.block_size)
-    encrypted_key = _recipient_key(recipient).encrypt(key, padding.PKCS1v15())
+    encrypted_key = must_be_recipient(recipient).encrypt(key, padding.PKCS1v15())
     padder = PKCS7(8 * cipher.block_size).padder()
     encryptor = Keyed(cipher.keyed(key), modes.CBC(vector)).encryptor()
     encrypted = encryptor.update(padder.update(content) + padder.finalize()) + encryptor.finalize()
@@ -90,7 +93,11 @@ def envelop(content: bytes, recipient: x509.Certificate, cipher: Cipher = Cipher
     return content_info(ENVELOPED_DATA, asn1.sequence(asn1.integer(0), asn1.set_of(transport), encrypted_content))
 
 
-def _recipient_key(recipient: x509.Certificate) -> rsa.RSAPublicKey:
+def must_be_recipient(recipient: x509.Certificate) -> rsa.RSAPublicKey:
+    """The key that envelopes for this certificate are closed with.
+
+    Raises `Refused` for a certificate with another kind of key or a weak one, or whose keyUsage forbids encipherment.
+    """
     with parsing("the recipient's certificate"):
         public_key = recipient.public_key()
         keys.require_sound(public_key)
@@ -137,7 +144,7 @@ def open_envelope(data: bytes, recipients: Sequence[Recipient], accepted: Accept
     try:
         return Opened(unpadder.update(padded) + unpadder.finalize(), cipher)
     except ValueError:
-        raise Unreadable(f"{_WHAT} does not open") from None
+        raise Unreadable(CLOSED) from None
 
 
 def _in_pieces(encrypted: EncryptedContent) -> bytes:

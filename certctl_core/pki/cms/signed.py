@@ -82,25 +82,52 @@ class Signer:
 # Reading
 
 
-def read_signed(data: bytes, accepted: Accepted = MODERN) -> Signed:
-    """The content of a message whose one signature verifies with a certificate that is in it.
+@frozen(kw_only=True)
+class Unverified:
+    """What a message says, which anybody may have written. `verify` tells."""
 
-    Raises `TooLarge`; `Unreadable` for what is no such message or whose signature does not verify; `Refused` for an
-    algorithm that is not accepted, and for a weak key.
-    """
+    content: bytes | None
+    attributes: Mapping[str, tuple[bytes, ...]]
+    certificates: tuple[x509.Certificate, ...]
+    _content_type: str
+    _info: SignerInfo = field(repr=False)
+
+    def verify(self, accepted: Accepted = MODERN) -> Signed:
+        """Raises `Unreadable` when the one signature does not verify with the key of a certificate in the message, and
+        `Refused` for an algorithm that is not accepted and for a weak key."""
+        info = self._info
+        with parsing(_WHAT):
+            digest = accepted.digest(algorithm(info.digest_algorithm)[0])
+            signer = _only([one for one in self.certificates if names(info.signer, one)], "certificate of the signer")
+            _digests_must_agree(self.attributes, self._content_type, self.content or b"", digest)
+            received = asn1.tlv(asn1.SET, b"".join(whole(one) for one in info.signed_attributes or ()))
+            _verify(signer, info, digest, received)
+        return Signed(
+            content=self.content,
+            attributes=self.attributes,
+            signer=signer,
+            certificates=self.certificates,
+            digest=digest,
+        )
+
+
+def parse_signed(data: bytes) -> Unverified:
+    """A message with one signature, which nothing is said of yet. Raises `TooLarge` and `Unreadable`."""
     outer = message(data, SIGNED_DATA, SignedData, _WHAT)
     with parsing(_WHAT):
-        info = _only(elements(outer.signer_infos), "signature")
-        signed = parse(info, SignerInfo)
-        digest = accepted.digest(algorithm(signed.digest_algorithm)[0])
-        certificates = tuple(_certificates(outer.certificates or ()))
-        signer = _only([one for one in certificates if names(signed.signer, one)], "certificate of the signer")
-        attributes = dict(_attributes(signed.signed_attributes or ()))
-        content = outer.encapsulated.content
-        _digests_must_agree(attributes, outer.encapsulated.content_type.dotted_string, content or b"", digest)
-        received = asn1.tlv(asn1.SET, b"".join(whole(one) for one in signed.signed_attributes or ()))
-        _verify(signer, signed, digest, received)
-    return Signed(content=content, attributes=attributes, signer=signer, certificates=certificates, digest=digest)
+        info = parse(_only(elements(outer.signer_infos), "signature"), SignerInfo)
+        return Unverified(
+            content=outer.encapsulated.content,
+            attributes=dict(_attributes(info.signed_attributes or ())),
+            certificates=tuple(_certificates(outer.certificates or ())),
+            content_type=outer.encapsulated.content_type.dotted_string,
+            info=info,
+        )
+
+
+def read_signed(data: bytes, accepted: Accepted = MODERN) -> Signed:
+    """The content of a message whose one signature verifies. Raises as `parse_signed` and `Unverified.verify`."""
+    return parse_signed(data).verify(accepted)
 
 
 def _only(found: Sequence[T], what: str) -> T:
