@@ -30,6 +30,7 @@ from certctl_adapters.memory.policies import (
     MemoryPolicyRules,
     MemoryViolations,
 )
+from certctl_adapters.memory.presented import MemoryPresented
 from certctl_adapters.memory.quotas import MemoryQuotas
 from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, MemoryLoops
 from certctl_adapters.memory.schedule import MemoryAlerts, MemoryPace, MemoryReschedulings
@@ -78,6 +79,7 @@ class MemoryWork(Work):
         self.enrolments = MemoryEnrolments(transaction)
         self.enrolment_secrets = MemoryEnrolmentSecrets(transaction)
         self.quotas = MemoryQuotas(transaction)
+        self.presented = MemoryPresented(transaction)
         self.bulk_operations = MemoryBulkOperations(transaction)
         self.api_keys = MemoryApiKeys(transaction)
         self.sessions = MemorySessions(transaction)

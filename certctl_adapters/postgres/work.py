@@ -38,6 +38,7 @@ from certctl_adapters.postgres.policies import (
     PostgresPolicyRules,
     PostgresViolations,
 )
+from certctl_adapters.postgres.presented import PostgresPresented
 from certctl_adapters.postgres.quotas import PostgresQuotas
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
 from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresCrls, PostgresRevocations
@@ -184,6 +185,7 @@ _REPOSITORIES: Final[Mapping[str, Callable[[Transaction], Any]]] = {
     "enrolment_secrets": PostgresEnrolmentSecrets,
     "bulk_operations": PostgresBulkOperations,
     "quotas": PostgresQuotas,
+    "presented": PostgresPresented,
     "api_keys": PostgresApiKeys,
     "sessions": PostgresSessions,
     "authorities": PostgresAuthorities,

@@ -814,6 +814,31 @@ class Quotas(Protocol):
         """Delete quotas of which nothing was used since; how many."""
 
 
+@frozen
+class Presentation:
+    """What something was presented with first, and when."""
+
+    used_for: bytes
+    at: datetime
+
+
+class Presented(Protocol):
+    """What may be presented once, whichever process it is presented to: nonces, challenges."""
+
+    @abstractmethod
+    def present(self, realm: str, value: bytes, used_for: bytes, now: datetime, until: datetime) -> Presentation:
+        """Remember that `value` was presented with `used_for`, at least `until` then, unless it is known: the first
+        presentation is returned. Waits for a transaction that presents the same."""
+
+    @abstractmethod
+    def count(self, realm: str) -> int:
+        """How many are remembered."""
+
+    @abstractmethod
+    def forget(self, now: datetime, limit: int) -> int:
+        """Remove those that were to be remembered until `now` at most. Returns how many there were."""
+
+
 class AuditTrail(Protocol):
     """Append-only."""
 
@@ -1035,6 +1060,7 @@ class Work(Protocol):
     enrolments: Enrolments
     enrolment_secrets: EnrolmentSecrets
     quotas: Quotas
+    presented: Presented
     bulk_operations: BulkOperations
     api_keys: ApiKeys
     sessions: Sessions
