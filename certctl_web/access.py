@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from certctl_core.models.access import ApiKey, Principal, Role
 from certctl_core.ports import Ports
 from certctl_core.usecases import access
-from certctl_web.settings import NamedKey
+from certctl_web.setting import NamedKey
 
 ANYONE: Final[frozenset[Role]] = frozenset()
 """No credentials are needed."""

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from certctl_core.errors import NotConfigured
-from certctl_web.settings import PREFIX
+from certctl_web.setting import PREFIX
 
 PATIENCE: Final = 10.0
 """Seconds. Processes of a server that was killed a moment ago may hold its port until they have noticed."""

@@ -29,7 +29,8 @@ from certctl_core.pki import bundle, ca, keys, names, reading, serials
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import LeafPlan
-from certctl_web.settings import PREFIX, Web
+from certctl_web.setting import PREFIX
+from certctl_web.settings import Web
 
 LIFE: Final = timedelta(days=90)
 RENEW_BEFORE: Final = timedelta(days=30)
