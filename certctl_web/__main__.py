@@ -312,7 +312,7 @@ def _operator() -> "Principal":
 
 def _duration(text: str) -> timedelta:
     from certctl_core.errors import Invalid
-    from certctl_web.settings import read_duration
+    from certctl_web.setting import read_duration
 
     try:
         return read_duration(text)

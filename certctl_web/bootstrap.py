@@ -37,9 +37,10 @@ from certctl_core.ports import Ports
 from certctl_core.ports.store import Query, Where
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
 from certctl_core.usecases import access, catalog, sealing, secrets
-from certctl_web import tls
+from certctl_web import scep_service, tls
 from certctl_web.metrics import PrometheusMeter
-from certctl_web.settings import PREFIX, Settings
+from certctl_web.setting import PREFIX
+from certctl_web.settings import Settings
 
 CONTROL_PLANE: Final = "control-plane"
 """Id of the CA above the server's own TLS certificate. It signs nothing else."""
@@ -225,6 +226,9 @@ def prepare(settings: Settings, url: str, *, serves: bool) -> str | None:
             if serves:
                 ensure_certificate(settings, backend)
             _seed(settings, backend.ports)
+            if serves:
+                scep_service.doors(settings)
+                scep_service.require_known(backend.ports, settings)
             _announce_audit_key(backend.ports)
             return _first_key(settings, backend.ports)
 

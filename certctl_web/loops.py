@@ -25,6 +25,7 @@ from certctl_core.usecases import (
     renewal,
     rescheduling,
     reviews,
+    scep,
     sealing,
     tallies,
     violations,
@@ -121,6 +122,7 @@ def _housekeeping(on: Duty) -> int:
     discovery.forget_scans(on.ports, now - kept.scan_retention)
     endpoints.forget_probes(on.ports, now - kept.probe_retention)
     alerts.forget(on.ports)
+    scep.forget(on.ports)
     delegates.forget(on.ports)
     notifications.purge(on.ports, on.settings.storage.notification_retention)
     tallies.close_days(on.ports)

@@ -6,11 +6,11 @@ PROMETHEUS_MULTIPROC_DIR names (`process.shared_measurements`), and whoever answ
 process tells of itself only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -37,6 +37,20 @@ _deployment: Final = _histogram("deployment", "Time from handing out to the end.
 _loops: Final = _histogram("loop", "Time that a run of a loop took.", ("loop", "outcome"), _LOOP_SECONDS)
 
 
+_scep: Final = Counter(
+    "certctl_scep_messages",
+    "Messages of SCEP, and what became of them.",
+    ("label", "message", "outcome"),
+    registry=_measured,
+)
+_challenges: Final = Counter(
+    "certctl_scep_intune_enrollments",
+    "Challenges that a connector signed, and what was found of them.",
+    ("label", "verdict"),
+    registry=_measured,
+)
+
+
 class PrometheusMeter(Meter):
     """Hands what the core measures to prometheus-client."""
 
@@ -45,6 +59,24 @@ class PrometheusMeter(Meter):
 
     def deployed(self, outcome: str, took: timedelta, /) -> None:
         _deployment.labels(outcome).observe(took.total_seconds())
+
+    def challenged(self, label: str, verdict: str, /) -> None:
+        _challenges.labels(label, verdict).inc()
+
+
+def challenges(label: str) -> Mapping[str, int]:
+    """How many challenges there were at a door of SCEP by what was found of them, in all processes of this host."""
+    return {
+        sample.labels["verdict"]: int(sample.value)
+        for metric in _of_all_processes().collect()
+        for sample in metric.samples
+        if sample.name == "certctl_scep_intune_enrollments_total" and sample.labels["label"] == label
+    }
+
+
+def answered_scep(label: str, message: str, outcome: str) -> None:
+    """A message of SCEP was answered."""
+    _scep.labels(label, message, outcome).inc()
 
 
 def answered(operation: str, status: int, seconds: float) -> None:

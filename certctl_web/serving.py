@@ -8,7 +8,7 @@ import structlog
 from cryptography import x509
 
 from certctl_core.errors import CertctlError
-from certctl_web import bootstrap
+from certctl_web import bootstrap, scep_service
 from certctl_web.app import create_app
 from certctl_web.bootstrap import Backend
 from certctl_web.options import Options, Rate
@@ -58,4 +58,5 @@ def _options(settings: Settings, backend: Backend) -> Options:
         hand_out=settings.jobs.hand_out,
         key_changes_noticed=KEY_CHANGES_NOTICED,
         exports_per_hour=settings.web.exports_per_hour,
+        scep=scep_service.doors(settings),
     )

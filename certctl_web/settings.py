@@ -12,21 +12,38 @@ variable that nothing reads is reported with the nearest name that something doe
 import difflib
 import ipaddress
 import os
-import re
-import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_type_hints
 
-from attrs import Factory, field, frozen
+import attrs
+from attrs import Factory, evolve, field, frozen
 
-from certctl_core.models.access import Role
+from certctl_web import scep_settings
+from certctl_web.scep_settings import Scep, ScepDoor
+from certctl_web.setting import (
+    PREFIX,
+    NamedKey,
+    Network,
+    Row,
+    boolean,
+    dsn,
+    duration,
+    keys_alone,
+    keys_with_names,
+    listed,
+    networks,
+    one_of,
+    path,
+    positive,
+    text,
+    web_address,
+    whole,
+    write_duration,
+)
 
-PREFIX: Final = "CERTCTL_"
 MASK: Final = "********"
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(Exception):
@@ -37,173 +54,7 @@ class SettingsError(Exception):
         self.problems = tuple(problems)
 
 
-@frozen
-class NamedKey:
-    """An API key given by the operator rather than made by certctl."""
-
-    name: str
-    key: str = field(repr=False)
-    role: Role
-
-
-# --- What a value may look like -----------------------------------------------------------------------------------
-
-
-def text(value: str) -> str:
-    return value.strip()
-
-
-def boolean(value: str) -> bool:
-    """`true`, `1`, `yes`, `on` and their opposites, in any case."""
-    word = value.strip().lower()
-    if word in ("true", "1", "yes", "on"):
-        return True
-    if word in ("false", "0", "no", "off"):
-        return False
-    raise ValueError("is neither true nor false")
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number between the two, both included."""
-
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError("is not a whole number") from None
-        if not low <= number <= high:
-            raise ValueError(f"is not between {low} and {high}")
-        return number
-
-    return parse
-
-
-def positive(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        raise ValueError("is not a number") from None
-    if not 0 < number < 1e9:
-        raise ValueError("is not greater than 0")
-    return number
-
-
-_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def read_duration(value: str) -> timedelta:
-    """A duration in Go's notation: `30s`, `1h30m`, `250ms`."""
-    value = value.strip()
-    parts = _PART.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise ValueError("is not a duration such as 30s, 5m or 1h30m")
-    try:
-        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
-    except OverflowError:
-        raise ValueError("is too long") from None
-
-
-def write_duration(value: timedelta) -> str:
-    """The shortest way to write what `read_duration` reads: `1h30m`, `0s`."""
-    seconds = value.total_seconds()
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    words = [f"{number:g}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (round(rest, 6), "s")) if number]
-    return "".join(words) or "0s"
-
-
-def duration(least: timedelta) -> Callable[[str], timedelta]:
-    def parse(value: str) -> timedelta:
-        read = read_duration(value)
-        if read < least:
-            raise ValueError(f"is shorter than {write_duration(least)}")
-        return read
-
-    return parse
-
-
-def listed(value: str) -> tuple[str, ...]:
-    """Comma-separated; blanks around items and empty items are dropped."""
-    return tuple(item.strip() for item in value.split(",") if item.strip())
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        word = value.strip().lower()
-        if word not in choices:
-            raise ValueError(f"is none of {', '.join(choices)}")
-        return word
-
-    return parse
-
-
-def path(value: str) -> Path:
-    return Path(value.strip()).expanduser().absolute()
-
-
-def web_address(value: str) -> str:
-    """An http or https URL without query; a trailing slash is dropped."""
-    address = value.strip().rstrip("/")
-    parts = urllib.parse.urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("is not an address such as https://certctl.example.org")
-    return address
-
-
-def dsn(value: str) -> str:
-    """A PostgreSQL address, or libpq's own form (`host=db dbname=certctl`)."""
-    address = value.strip()
-    scheme = urllib.parse.urlsplit(address).scheme if "://" in address else ""
-    if scheme not in ("postgres", "postgresql") and ("://" in address or "=" not in address):
-        raise ValueError("is not an address such as postgresql://user:password@host:5432/certctl")
-    return address
-
-
-def networks(value: str) -> tuple[Network, ...]:
-    """Addresses and networks such as 10.0.0.0/8, comma-separated."""
-    try:
-        return tuple(ipaddress.ip_network(item) for item in listed(value))
-    except ValueError as error:
-        raise ValueError(f"is not a list of addresses or networks: {error}") from None
-
-
-def keys_with_names(value: str) -> tuple[NamedKey, ...]:
-    """`name:key[:admin]`, comma-separated."""
-    keys = []
-    for item in listed(value):
-        name, _, rest = item.partition(":")
-        key, _, role = rest.partition(":")
-        if not name or not key or role not in ("", "admin"):
-            raise ValueError("is not a list of name:key or name:key:admin")
-        keys.append(NamedKey(name, key, Role.ADMIN if role else Role.OPERATOR))
-    if len({key.name for key in keys}) != len(keys):
-        raise ValueError("has two keys of one name")
-    return tuple(keys)
-
-
-def keys_alone(value: str) -> tuple[NamedKey, ...]:
-    """Keys alone, comma-separated; they are called legacy-key-0, legacy-key-1 and so on."""
-    return tuple(NamedKey(f"legacy-key-{n}", key, Role.OPERATOR) for n, key in enumerate(listed(value)))
-
-
 # --- The settings -------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Row:
-    """What there is to say of one setting. `default_text` stands in for a default that depends on the machine."""
-
-    name: str
-    parse: Callable[[str], Any]
-    help: str
-    secret: bool = False
-    hidden: bool = False
-    default_text: str = ""
-
-    @property
-    def variable(self) -> str:
-        return PREFIX + self.name
 
 
 _INTERVAL: Final = duration(timedelta(seconds=1))
@@ -568,6 +419,14 @@ class Settings:
     jobs: Jobs = Factory(Jobs)
     observation: Observation = Factory(Observation)
     lifecycle: Lifecycle = Factory(Lifecycle)
+    scep: Scep = Factory(Scep)
+    scep_door: ScepDoor = Factory(ScepDoor)
+    scep_labels: Mapping[str, ScepDoor] = Factory(dict)
+
+    @property
+    def scep_doors(self) -> dict[str, ScepDoor]:
+        """The doors of SCEP, by label; none when it is off."""
+        return scep_settings.doors(self.scep, self.scep_door, dict(self.scep_labels))
 
 
 # --- Reading ------------------------------------------------------------------------------------------------------
@@ -596,9 +455,19 @@ class Reading:
 
 def rows() -> Iterator[tuple[str, str, Row]]:
     """(group, field, row) of every setting, in order of declaration."""
-    for group, kind in get_type_hints(Settings).items():
-        for name, hint in get_type_hints(kind, include_extras=True).items():
-            yield group, name, next(part for part in get_args(hint) if isinstance(part, Row))
+    for group, kind in _groups().items():
+        for name, row in _rows_of(kind):
+            yield group, name, row
+
+
+def _groups() -> dict[str, Any]:
+    return {group: kind for group, kind in get_type_hints(Settings).items() if attrs.has(kind)}
+
+
+def _rows_of(kind: type) -> Iterator[tuple[str, Row]]:
+    """(field, row) of a group."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        yield name, next(part for part in get_args(hint) if isinstance(part, Row))
 
 
 def read(environment: Mapping[str, str] | None = None) -> Reading:
@@ -607,16 +476,31 @@ def read(environment: Mapping[str, str] | None = None) -> Reading:
     groups: dict[str, dict[str, Any]] = {}
     sources: dict[str, str] = {}
     problems: list[str] = []
-    for group, name, row in rows():
+
+    def take(row: Row, into: dict[str, Any], name: str) -> None:
         try:
             value, sources[row.variable] = _given(environment, row)
             if value is not None:
-                groups.setdefault(group, {})[name] = row.parse(value)
+                into[name] = row.parse(value)
         except ValueError as error:
             shown = "" if row.secret else f"={environment.get(row.variable, '')}"
             problems.append(f"{row.variable}{shown} {error}")
-    settings = Settings(**{group: kind(**groups.get(group, {})) for group, kind in get_type_hints(Settings).items()})
+
+    for group, name, row in rows():
+        take(row, groups.setdefault(group, {}), name)
+    settings = Settings(**{group: kind(**groups.get(group, {})) for group, kind in _groups().items()})
+    doors: dict[str, dict[str, Any]] = {label: {} for label in settings.scep.profiles}
+    for label, name, row in _labelled(settings):
+        take(row, doors[label], name)
+    settings = evolve(settings, scep_labels={label: ScepDoor(**given) for label, given in doors.items()})
     return Reading(settings, sources, (*problems, *_contradictions(settings)), tuple(_oddities(settings, environment)))
+
+
+def _labelled(settings: Settings) -> Iterator[tuple[str, str, Row]]:
+    """(label, field, row) of the settings that there are because of labels."""
+    for label in settings.scep.profiles:
+        for name, row in _rows_of(ScepDoor):
+            yield label, name, evolve(row, name=scep_settings.called(row.name, label))
 
 
 def load(environment: Mapping[str, str] | None = None) -> Reading:
@@ -630,12 +514,14 @@ def load(environment: Mapping[str, str] | None = None) -> Reading:
 def describe(reading: Reading) -> tuple[Described, ...]:
     """Every setting that is not hidden, its value and its origin, secrets masked."""
     found = []
-    for group, name, row in rows():
+    given = [(getattr(reading.settings, group), name, row) for group, name, row in rows()]
+    doors = reading.settings.scep_labels
+    for owner, name, row in (*given, *((doors[label], name, row) for label, name, row in _labelled(reading.settings))):
         if row.hidden:
             continue
-        value = getattr(getattr(reading.settings, group), name)
+        value = getattr(owner, name)
         shown = MASK if row.secret and value else _shown(value)
-        default = row.default_text or _shown(getattr(getattr(Settings(), group), name))
+        default = row.default_text or _shown(getattr(type(owner)(), name))
         found.append(Described(row.variable, shown, reading.sources.get(row.variable, "default"), row.help, default))
     return tuple(found)
 
@@ -670,6 +556,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"or set {PREFIX}AUTH_NONE_ANYWHERE=true if something in front of the server checks who asks"
         )
 
+    yield from scep_settings.contradictions(settings.scep_doors, web.public_url)
+
 
 def _oddities(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
     if settings.access.auth_type == "none":
@@ -683,8 +571,10 @@ def _oddities(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
         for key in settings.access.given_keys
         if len(key.key) < 20
     )
-    known = {row.variable for _, _, row in rows()} | {f"{row.variable}_FILE" for _, _, row in rows() if row.secret}
-    visible = [row.variable for _, _, row in rows() if not row.hidden]
+    yield from scep_settings.oddities(settings.scep_doors)
+    every = [row for _, _, row in (*rows(), *_labelled(settings))]
+    known = {row.variable for row in every} | {f"{row.variable}_FILE" for row in every if row.secret}
+    visible = [row.variable for row in every if not row.hidden]
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, visible, n=1, cutoff=0.75)

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -17,6 +17,7 @@ from cryptography.x509.oid import AttributeOID, NameOID
 from certctl_core.pki import asn1, cms, keys
 from certctl_core.pki.cms.structures import SIGNED_DATA, SignedData, issuer_and_serial, message, whole
 from certctl_core.pki.scep import MessageType
+from tests import plans, strangers
 
 MESSAGE_TYPE = "2.16.840.1.113733.1.9.2"
 PKI_STATUS = "2.16.840.1.113733.1.9.3"
@@ -37,6 +38,23 @@ def rsa_key(name: str = "device") -> rsa.RSAPrivateKey:
     if name not in _KEYS:
         _KEYS[name] = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return _KEYS[name]
+
+
+@cache
+def registration_authority() -> x509.Certificate:
+    """The certificate of an RA of the operator's, of the key named RA."""
+    usage: dict[str, bool] = dict.fromkeys(
+        ("content_commitment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign",
+         "encipher_only", "decipher_only"),
+        False,
+    )  # fmt: skip
+    allowed = x509.KeyUsage(digital_signature=True, key_encipherment=True, **usage)
+    return strangers.certificate("own RA", allowed, public_key=rsa_key("RA").public_key())
+
+
+def weak_key() -> rsa.RSAPrivateKey:
+    """1024 bits."""
+    return plans.weak_rsa()
 
 
 @frozen
@@ -165,6 +183,17 @@ class Device:
             certificates=tuple(pkcs7.load_der_pkcs7_certificates(inner)) if not lists else (),
             crls=tuple(x509.load_der_x509_crl(whole(one)) for one in lists),
         )
+
+
+def authorities(degenerate: bytes) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
+    """What GetCACert gave: the RA, which can be enciphered to, and the CAs."""
+    found = pkcs7.load_der_pkcs7_certificates(degenerate)
+    (ra,) = (one for one in found if _may_encipher(one))
+    return ra, tuple(one for one in found if one != ra)
+
+
+def _may_encipher(certificate: x509.Certificate) -> bool:
+    return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment
 
 
 def _text(values: tuple[bytes, ...]) -> str:

@@ -68,6 +68,10 @@ class Meter(Protocol):
     def deployed(self, outcome: str, took: timedelta, /) -> None:
         """A deployment has ended, so long after it was handed out. `outcome` is `completed` or `failed`."""
 
+    @abstractmethod
+    def challenged(self, label: str, verdict: str, /) -> None:
+        """The challenge of a connector was judged at a door of SCEP, in the word of `policy.intune.Verdict`."""
+
 
 class Unmeasured(Meter):
     """The meter where nobody asks."""
@@ -76,6 +80,9 @@ class Unmeasured(Meter):
         return None
 
     def deployed(self, _outcome: str, _took: timedelta, /) -> None:
+        return None
+
+    def challenged(self, _label: str, _verdict: str, /) -> None:
         return None
 
 

@@ -20,10 +20,12 @@ from certctl_web.operations import (
     observed,
     policies,
     renewals,
+    scep,
     seals,
     server,
 )
 from certctl_web.protocols import crl, ocsp, trust
+from certctl_web.protocols import scep as scep_protocol
 
 TABLE: Final[tuple[Row, ...]] = (
     *certificates.ROWS,
@@ -43,8 +45,10 @@ TABLE: Final[tuple[Row, ...]] = (
     *keys.ROWS,
     *enrolment_secrets.ROWS,
     *renewals.ROWS,
+    *scep.ROWS,
     *server.ROWS,
     *crl.ROWS,
     *ocsp.ROWS,
     *trust.ROWS,
+    *scep_protocol.ROWS,
 )

@@ -22,20 +22,28 @@ from cryptography.x509 import ocsp
 
 from certctl_adapters.postgres.table import PostgresTable
 from certctl_adapters.postgres.work import PostgresWork, open_pool
-from certctl_core.ids import CertificateId
+from certctl_core.ids import CertificateId, IssuerId, OwnerId, RenewalPolicyId, TeamId
 from certctl_core.models.access import Principal, Role
 from certctl_core.models.bulk import BulkAction
+from certctl_core.policy import intune
+from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.ports.store import Query, Where
 from certctl_core.usecases import bulk, sealing
+from certctl_core.usecases.enrolment import Belonging
+from certctl_core.usecases.scep_doors import Door, Doors, SignedChallenges, Trusted
 from certctl_web.operation import JSON, Row
 from certctl_web.operations import TABLE
 from certctl_web.options import Options
+from tests import devices, strangers
 from tests.authority import Authority, pem
 from tests.databases import DatabaseServer
+from tests.devices import Device
 from tests.stand_ins import MovableClock
 from tests.web.api import GIVEN, NGINX, AnAgent, Api, Reply, certificate, csr_pem, make_api, make_ports
 
 pytestmark = pytest.mark.integration
+
+CHALLENGE: Final = "open sesame"
 
 NOT_CONFIGURED: Final = frozenset({"trigger_network_scan", "preview_digest", "send_digest"})
 """What these would do needs a part that is not there; they say so with 503."""
@@ -316,6 +324,52 @@ def _hashes(issuer: x509.Certificate) -> tuple[bytes, bytes]:
     return name.finalize(), key.finalize()
 
 
+def scep_doors() -> Doors:
+    """The service, and a label, with a shared challenge and a connector."""
+
+    def door(label: str) -> Door:
+        belongs = Belonging(
+            owner_id=OwnerId("o-1"), team_id=TeamId("t-1"), renewal_policy_id=RenewalPolicyId("rp-default")
+        )
+        return Door(
+            label=label,
+            issuer_id=IssuerId("iss-local"),
+            profile_id=None,
+            belongs=belongs,
+            static=SharedSecret.of(CHALLENGE),
+            signed=SignedChallenges(rules=intune.Rules(audience="us"), trusted=Connector()),
+        )
+
+    return Doors({label: door(label) for label in ("", "phones")})
+
+
+class Connector(Trusted):
+    """A connector's certificate that is good for as long as anybody looks."""
+
+    def __call__(self) -> tuple[x509.Certificate, ...]:
+        return (strangers.certificate("connector", life=timedelta(days=36500)),)
+
+    def reload(self) -> tuple[x509.Certificate, ...]:
+        return self()
+
+
+def scep_capabilities(_: Stage) -> Asked:
+    return Asked({"label": "phones"}, query="?operation=GetCACaps", by=None)
+
+
+def scep_enrolment(stage: Stage, label: str = "") -> Asked:
+    path = f"/scep/{label}" if label else "/scep"
+    ra, _ = devices.authorities(stage.api.get(f"{path}?operation=GetCACert", by=None).content)
+    device = Device(common_name=f"{stage.name()}.example.com")
+    message = device.pkcs_req(ra, CHALLENGE, transaction_id=stage.name())
+    headers = {"Content-Type": "application/x-pki-message"}
+    return Asked({"label": label}, query="?operation=PKIOperation", raw=message, headers=headers, by=None)
+
+
+def scep_enrolment_at_a_label(stage: Stage) -> Asked:
+    return scep_enrolment(stage, "phones")
+
+
 def by_serial(stage: Stage) -> Asked:
     return Asked({"issuer_id": "iss-local", "request": stage.serial()}, by=None)
 
@@ -445,6 +499,12 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "ask_ocsp": ocsp_request,
     "get_ocsp": by_serial,
     "get_issuer_certificate": of_the_issuer,
+    **{f"ask_{name}": scep_capabilities for name in ("scep", "scep_label", "scep_label_client", "scep_client")},
+    "post_scep": scep_enrolment,
+    "post_scep_label": scep_enrolment_at_a_label,
+    "post_scep_label_client": scep_enrolment_at_a_label,
+    "post_scep_client": scep_enrolment,
+    "reload_scep_intune_trust": lambda _: Asked(body={"path_id": "phones"}),
 }
 """How each operation is asked well. What is only looked at, and needs no object to look at, is asked as it stands."""
 
@@ -457,7 +517,7 @@ def stage(database_server: DatabaseServer, database_template: str) -> Iterator[S
     url = database_server.create(database_template)
     clock = MovableClock()
     with open_pool(url, size=4) as pool:
-        options = Options(given_keys=GIVEN, rate=None, server_ca=lambda: Authority().certificate)
+        options = Options(given_keys=GIVEN, rate=None, server_ca=lambda: Authority().certificate, scep=scep_doors())
         api = make_api(options, make_ports(PostgresWork(pool), clock), clock)
         yield Stage(api)
         api.app.close()

@@ -27,7 +27,7 @@ from certctl_web.endpoint import Endpoint
 from certctl_web.operation import Row
 from certctl_web.operations import TABLE
 from certctl_web.options import Options
-from certctl_web.settings import NamedKey
+from certctl_web.setting import NamedKey
 from tests.stand_ins import MovableClock, PlainBox
 
 START = datetime(2031, 3, 4, 5, 6, 7, tzinfo=UTC)

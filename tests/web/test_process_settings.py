@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certctl_core.models.access import Role
-from certctl_web import settings
-from certctl_web.settings import MASK, NamedKey, Settings, SettingsError
+from certctl_web import setting, settings
+from certctl_web.setting import NamedKey
+from certctl_web.settings import MASK, Settings, SettingsError
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -163,12 +164,12 @@ def test_every_setting_is_described_once_except_hidden_ones() -> None:
 @given(st.integers(min_value=0, max_value=10**9))
 def test_a_written_duration_reads_back(milliseconds: int) -> None:
     length = timedelta(milliseconds=milliseconds)
-    assert settings.read_duration(settings.write_duration(length)) == length
+    assert setting.read_duration(setting.write_duration(length)) == length
 
 
 @given(st.text())
 def test_any_text_is_a_duration_or_a_value_error(value: str) -> None:
     try:
-        assert settings.read_duration(value) >= timedelta(0)
+        assert setting.read_duration(value) >= timedelta(0)
     except ValueError as error:
         assert str(error)  # noqa: PT017

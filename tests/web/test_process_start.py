@@ -17,6 +17,7 @@ from certctl_core.models.access import Role
 from certctl_core.pki import checkpoint, reading
 from certctl_core.usecases import access
 from certctl_web import bootstrap, settings
+from certctl_web.setting import NamedKey
 from certctl_web.settings import Settings, Storage
 from tests.authority import Authority
 
@@ -173,7 +174,7 @@ def test_the_key_of_the_audit_trail_is_told_at_the_first_start_and_on_demand(
 
 def test_keys_of_the_environment_make_an_admin_key_unnecessary(empty_database_url: str, tmp_path: Path) -> None:
     own = given(empty_database_url, tmp_path)
-    named = settings.NamedKey("ops", secrets.token_urlsafe(32), Role.ADMIN)
+    named = NamedKey("ops", secrets.token_urlsafe(32), Role.ADMIN)
     own = evolve(own, access=settings.Access(named_keys=(named,)))
     assert bootstrap.prepare(own, empty_database_url, serves=False) is None
 
