@@ -19,6 +19,7 @@ from certctl_core.ids import AgentId, RenewalPolicyId
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentGroup, JoinToken
 from certctl_core.models.approvals import ApprovalRequest, ApprovalState
+from certctl_core.models.authorities import CertificateAuthority
 from certctl_core.models.bulk import BulkOperation
 from certctl_core.models.catalog import (
     CertificateProfile,
@@ -48,7 +49,7 @@ from certctl_core.models.observed import (
 from certctl_core.models.policies import PolicyRule, PolicyViolation
 from certctl_core.models.records import AuditEvent, LoopState, Notification, NotificationStatus
 from certctl_core.models.trail import Checkpoint, Entry
-from certctl_core.ports.store import Is, Place, Query, StoredAuthority, StoredCrl, StoredSigner
+from certctl_core.ports.store import Is, Place, Query, StoredCrl, StoredSigner
 
 F = TypeVar("F")
 
@@ -528,9 +529,15 @@ SESSIONS: Final = Kind(
 AUTHORITIES: Final = Kind(
     "certificate_authorities",
     "certificate authority",
-    StoredAuthority,
-    columns={"chain": "chain_der"},
-    references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
+    CertificateAuthority,
+    columns={"chain": "chain_der", "csr": "csr_der"},
+    uniques=(Unique("certificate_authorities_name_key", ("issuer_id", "name")),),
+    references=(
+        Reference("issuer_id", "issuers", OnDelete.CASCADE),
+        Reference("parent_id", "certificate_authorities", OnDelete.SET_NULL),
+    ),
+    filters=_names("id issuer_id parent_id name state created_at"),
+    sorts=_sorts("created_at", "name"),
 )
 DELEGATES: Final = Kind(
     "delegates",

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +29,13 @@ from certctl_adapters.targets import Catalog
 from certctl_core.errors import NotConfigured, Unreadable
 from certctl_core.ids import IssuerId, OwnerId, ProfileId, TeamId
 from certctl_core.models.access import SYSTEM, SystemActor
+from certctl_core.models.authorities import SEALED
 from certctl_core.models.catalog import ConfigSource
 from certctl_core.pki import ca
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.ports import Ports
+from certctl_core.ports.signer import KeptKey, KeyDrivers
 from certctl_core.ports.store import Query, Where
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
 from certctl_core.usecases import access, catalog, sealing, secrets
@@ -97,18 +99,23 @@ class Backend:
 
     @property
     def authorities(self) -> AuthorityKeeper:
-        return AuthorityKeeper(self.ports.work, self.ports.secrets, self.ports.clock)
+        return AuthorityKeeper(self.ports.work, self.ports.keys, self.ports.clock)
 
     def control_plane(self) -> Authority:
         """The CA above the server's own certificate, made by whoever asks first."""
         starts = self.ports.clock.now().replace(microsecond=0) - tls.BACKDATED
         return self.authorities.keep(
             CONTROL_PLANE,
-            lambda: ca.create_root("certctl control plane", KeyKind.ECDSA_P256, starts, CA_LIFE, path_length=0),
+            lambda drivers: _control_plane(drivers, starts),
         )
 
     def close(self) -> None:
         self.pool.close()
+
+
+def _control_plane(drivers: KeyDrivers, starts: datetime) -> tuple[KeptKey, Authority]:
+    kept = drivers.make(SEALED, KeyKind.ECDSA_P256, CONTROL_PLANE)
+    return kept, ca.root_of("certctl control plane", drivers.open(kept), starts, CA_LIFE, path_length=0)
 
 
 @contextmanager

@@ -5,28 +5,28 @@ connectors come as entry points of the group `certctl.issuers`, each a `Connecto
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from certctl_adapters import settings
 from certctl_adapters.issuers import local
-from certctl_adapters.issuers.authorities import AuthorityKeeper
+from certctl_adapters.issuers.authorities import AuthorityKeeper, Held, Make
 from certctl_core.errors import Invalid, NotConfigured
 from certctl_core.ids import IssuerId
 from certctl_core.models.catalog import ConfiguredIssuer
-from certctl_core.pki.ca import Authority
 from certctl_core.ports.issuer import Issuer, Issuers
+from certctl_core.ports.signer import KeyDrivers, SealedKeys
 from certctl_core.ports.store import Work
 from certctl_core.ports.world import Clock, SecretBox
 
-Keep = Callable[[Callable[[], Authority]], Authority]
-"""Gives the issuer's stored CA, made by the argument when there is none yet."""
+Keep = Callable[[Make | None], Sequence[Held]]
+"""Gives the issuer's stored CAs (`AuthorityKeeper.of_issuer`), the first made by the argument where there is none."""
 
 
 @frozen
@@ -68,11 +68,12 @@ class InstalledIssuers(Issuers):
     _work: Callable[[], AbstractContextManager[Work]]
     _secrets: SecretBox = field(repr=False)
     _clock: Clock
+    _drivers: KeyDrivers = field(default=Factory(lambda self: SealedKeys(self._secrets), takes_self=True), repr=False)
     _keeper: AuthorityKeeper = field(init=False, repr=False)
 
     @_keeper.default
     def _make_keeper(self) -> AuthorityKeeper:
-        return AuthorityKeeper(self._work, self._secrets, self._clock)
+        return AuthorityKeeper(self._work, self._drivers, self._clock)
 
     def connect(self, configured: ConfiguredIssuer) -> Issuer:
         connector = connectors().get(configured.type)
@@ -91,8 +92,7 @@ class InstalledIssuers(Issuers):
         return opened
 
     def _keep_for(self, configured: ConfiguredIssuer) -> Keep:
-        identity, created_at = configured.id, configured.created_at
-        return lambda make: self._keeper.keep(identity, make, issuer_id=identity, version=created_at)
+        return lambda make: self._keeper.of_issuer(configured, make)
 
     def check(
         self,

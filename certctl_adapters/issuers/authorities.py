@@ -1,60 +1,120 @@
-"""Our own CAs, kept sealed in the database, so that every restart and every replica signs with the same one."""
+"""Our own CAs, kept in the database, so that every restart and every replica signs with the same ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 
 from attrs import field, frozen
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certctl_core.ids import IssuerId
-from certctl_core.pki import keys, reading
+from certctl_core.ids import AuthorityId
+from certctl_core.models.authorities import AuthorityState, CertificateAuthority
+from certctl_core.models.catalog import ConfiguredIssuer
+from certctl_core.pki import reading
 from certctl_core.pki.ca import Authority
-from certctl_core.ports.store import StoredAuthority, Work
-from certctl_core.ports.world import Clock, SecretBox
+from certctl_core.ports.signer import KeptKey, KeyDrivers
+from certctl_core.ports.store import Work
+from certctl_core.ports.world import Clock
+
+Make = Callable[[KeyDrivers], tuple[KeptKey, Authority]]
+"""Makes a first CA: its key, with one of the drivers, and its certificate."""
+
+
+@frozen
+class Held:
+    """A CA that is opened and ready to sign. `signs_from` as in `CertificateAuthority`. The certificate of a plain one
+    is at the issuer's own address, those of others are below it: what an address has named once it always names."""
+
+    id: str
+    authority: Authority
+    state: AuthorityState = AuthorityState.ACTIVE
+    signs_from: datetime | None = None
+    is_plain: bool = False
 
 
 @frozen
 class AuthorityKeeper:
-    """Finds a stored CA or makes and stores it.
+    """Finds stored CAs, and makes and stores the first one.
 
-    Opened CAs stay in memory, because opening one costs a key derivation and the parsing of a private key; a stored CA
-    never changes. The row belongs to its issuer and goes when the issuer goes, so what is remembered is forgotten when
-    an issuer of the same id was made at another time.
+    Opened CAs stay in memory, because opening one costs a key derivation and the parsing of a private key. Which CAs an
+    issuer has is read again when its row was written, which everything does that changes them; so whoever has read the
+    issuer has the right ones, in whichever process.
     """
 
     _work: Callable[[], AbstractContextManager[Work]]
-    _secrets: SecretBox = field(repr=False)
+    _drivers: KeyDrivers = field(repr=False)
     _clock: Clock
-    _opened: dict[tuple[str, object], Authority] = field(factory=dict, init=False, repr=False, eq=False)
+    _opened: dict[str, tuple[tuple[object, ...], Authority]] = field(factory=dict, init=False, repr=False, eq=False)
+    _known: dict[str, tuple[tuple[object, ...], tuple[Held, ...]]] = field(
+        factory=dict, init=False, repr=False, eq=False
+    )
 
-    def keep(
-        self, identity: str, make: Callable[[], Authority], *, issuer_id: IssuerId | None = None, version: object = None
-    ) -> Authority:
-        """The CA of this id; the first caller's `make` makes it, outside of any transaction. `version` tells apart
-        issuers that had the same id. Raises `Unreadable` when the encryption key is another one."""
-        known = self._opened.get((identity, version))
+    def keep(self, identity: str, make: Make) -> Authority:
+        """The CA of this id that belongs to no issuer; the first caller's `make` makes it, outside of any transaction.
+        Raises `Unreadable` when the encryption key is another one."""
+        known = self._opened.get(identity)
         if known is not None:
-            return known
-        stored = self._find(identity) or self._add(identity, issuer_id, make())
-        authority = Authority(
-            tuple(reading.certificate(der) for der in stored.chain),
-            keys.from_der(self._secrets.open(stored.sealed_key)),
-        )
-        self._opened[identity, version] = authority
-        return authority
-
-    def _find(self, identity: str) -> StoredAuthority | None:
+            return known[1]
         with self._work() as work:
-            return work.authorities.find(identity)
+            stored = work.authorities.find(identity)
+        return self._open(stored or self._add(identity, None, make))
 
-    def _add(self, identity: str, issuer_id: IssuerId | None, made: Authority) -> StoredAuthority:
+    def of_issuer(self, issuer: ConfiguredIssuer, make: Make | None) -> Sequence[Held]:
+        """Its CAs that are neither waiting for their certificate nor retired: first the one that was chosen last to
+        sign new leafs, then the others, newest first. Where there is none at all `make` makes the first one."""
+        version = (issuer.created_at, issuer.revision)
+        known = self._known.get(issuer.id)
+        if known is not None and known[0] == version and (known[1] or make is None):
+            return known[1]
+        with self._work() as work:
+            stored = tuple(work.authorities.of_issuer(issuer.id))
+        if not stored and make is not None:
+            stored = (self._add(issuer.id, issuer, make),)
+        living = [one for one in stored if one.state in (AuthorityState.ACTIVE, AuthorityState.RETIRING)]
+        living.sort(key=_first_things_first, reverse=True)
+        held = tuple(
+            Held(one.id, self._open(one), one.state, one.signs_from, str(one.id) == issuer.id) for one in living
+        )
+        self._known[issuer.id] = version, held
+        return held
+
+    def _held(self, stored: CertificateAuthority) -> Held:
+        """The first CA of an issuer, made with it, has its id."""
+        is_plain = str(stored.id) == stored.issuer_id
+        return Held(stored.id, self._open(stored), stored.state, stored.signs_from, is_plain)
+
+    def _open(self, stored: CertificateAuthority) -> Authority:
+        content = (stored.chain, stored.key_driver_id, stored.sealed_key)
+        known = self._opened.get(stored.id)
+        if known is not None and known[0] == content:
+            return known[1]
+        opened = Authority(
+            tuple(reading.certificate(der) for der in stored.chain),
+            self._drivers.open(KeptKey(stored.key_driver_id, stored.sealed_key)),
+        )
+        self._opened[stored.id] = content, opened
+        return opened
+
+    def _add(self, identity: str, issuer: ConfiguredIssuer | None, make: Make) -> CertificateAuthority:
         """Another replica may have been faster; then theirs is the one."""
-        mine = StoredAuthority(
-            id=identity,
-            issuer_id=issuer_id,
+        kept, made = make(self._drivers)
+        now = self._clock.now()
+        mine = CertificateAuthority(
+            id=AuthorityId(identity),
+            issuer_id=issuer.id if issuer else None,
+            name=identity,
+            subject=made.certificate.subject.rfc4514_string(),
             chain=tuple(one.public_bytes(Encoding.DER) for one in made.chain),
-            sealed_key=self._secrets.seal(keys.to_der(made.private_key)),
-            created_at=self._clock.now(),
+            key_driver_id=kept.driver_id,
+            sealed_key=kept.sealed,
+            signs_from=now,
+            created_at=now,
+            updated_at=now,
         )
         with self._work() as work:
             return work.authorities.lock_or_add(mine)
+
+
+def _first_things_first(one: CertificateAuthority) -> tuple[bool, bool, datetime, datetime, str]:
+    signs = one.state is AuthorityState.ACTIVE and one.signs_from is not None
+    return signs, one.state is AuthorityState.ACTIVE, one.signs_from or one.created_at, one.created_at, one.id

@@ -10,9 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import Factory, evolve, field, frozen
 from cryptography import x509
 
+from certctl_adapters.issuers.authorities import Held, Make
 from certctl_adapters.settings import Must, absolute_path, between, http_url, setting, settings
 from certctl_core.errors import (
     CertctlError,
@@ -24,14 +25,17 @@ from certctl_core.errors import (
     TooLarge,
     UpstreamRejected,
 )
+from certctl_core.ids import mint
+from certctl_core.models.authorities import SEALED, AuthorityState
 from certctl_core.pki import ca, crl, delegate, keys, ocsp, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.names import MAX_COMMON_NAME
-from certctl_core.pki.plan import CrlPlan, DelegatePlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, OcspAnswer, OcspQuestion
 from certctl_core.ports.issuer import (
     AnswersOcsp,
     AuthorityFacts,
+    CertifiesCas,
     CertifiesDelegates,
     Issued,
     Issuer,
@@ -39,6 +43,7 @@ from certctl_core.ports.issuer import (
     ShowsChain,
     SignsCrls,
 )
+from certctl_core.ports.signer import KeptKey, KeyDrivers
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
 BACKDATE: Final = timedelta(minutes=10)
@@ -65,6 +70,17 @@ class LocalSettings:
         help="Lifetime of certificates in days; profiles may shorten it.", default=90, check=between(1, 3650)
     )
     ca_key_algorithm: KeyKind = setting(help="Key of the root. Read when the root is made.", default=KeyKind.ECDSA_P256)
+    make_root: bool = setting(
+        help="Make a root at first use. Otherwise the issuer signs nothing until it is given a CA: an intermediate of "
+        "another one, or one whose certificate a foreign CA signs.",
+        default=True,
+    )
+    ca_key_driver_id: str = setting(
+        help="Where the key of the root is made: sealed (in the database) or pkcs11 (in the token of the server's "
+        "settings). Read when the root is made.",
+        default=SEALED,
+        check=Must("be sealed or pkcs11", lambda value: value in (SEALED, "pkcs11")),
+    )
     ca_cert_path: str = setting(
         help="PEM file of a CA certificate to sign with as a sub-CA, followed by the certificates above it. "
         "Empty: certctl makes a root of its own.",
@@ -88,77 +104,129 @@ class LocalSettings:
 
 
 @frozen
-class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates):
-    """Signs with `authority`. The same request gives the same certificate again."""
+class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates, CertifiesCas):
+    """Signs leafs with `authority`, and everything else with whichever of its CAs is meant. The same request gives the
+    same certificate again, also when another CA has begun to sign new leafs meanwhile."""
 
     settings: LocalSettings
     authority: Authority
+    generations: tuple[Held, ...] = field(default=Factory(lambda self: (_alone(self.authority),), takes_self=True))
 
     def issue(self, request: IssueRequest) -> Issued:
         """Signs the plan, made to lie within the CA's own validity. The root is not in the chain: who trusts it has it
         (RFC 8446 section 4.4.2)."""
-        plan = request.plan
+        held, plan = self._signing_at(request.ordered_at), request.plan
         plan = evolve(
             plan,
-            not_before=max(plan.not_before, self.authority.certificate.not_valid_before_utc),
-            not_after=min(plan.not_after, self.authority.certificate.not_valid_after_utc),
+            not_before=max(plan.not_before, held.authority.certificate.not_valid_before_utc),
+            not_after=min(plan.not_after, held.authority.certificate.not_valid_after_utc),
             crl_urls=self.settings.crl_distribution_point_urls or plan.crl_urls,
+            ca_issuers_urls=self._addresses(held, plan.ca_issuers_urls),
         )
         try:
-            return Issued(ca.sign_leaf(self.authority, plan), self._intermediates())
+            return Issued(ca.sign_leaf(held.authority, plan), _intermediates(held.authority))
         except (Invalid, Refused) as problem:
             raise UpstreamRejected(
                 f"the Local CA does not sign this: {problem.message}", hint=problem.hint
             ) from problem
 
-    def _intermediates(self) -> tuple[x509.Certificate, ...]:
-        return tuple(one for one in self.authority.chain if one.issuer != one.subject)
+    def _signing_at(self, at: datetime | None) -> Held:
+        """The CA that signed new leafs at this time, if it still may; otherwise the one that does now."""
+        able = [one for one in self.generations if one.state is AuthorityState.ACTIVE]
+        if not able:
+            raise NotConfigured("the issuer has no CA that signs new certificates", hint="Activate one of its CAs.")
+        if at is None:
+            return able[0]
+        then = [(one.signs_from, one.id, one) for one in able if one.signs_from is not None and one.signs_from <= at]
+        return max(then)[2] if then else able[0]
+
+    def _addresses(self, held: Held, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if held.is_plain:
+            return urls
+        return tuple(f"{url}/{held.authority.key_identifier.hex()}" for url in urls)
 
     def chain(self) -> Sequence[x509.Certificate]:
         return self.authority.chain
 
     def authorities(self) -> Sequence[AuthorityFacts]:
-        return (AuthorityFacts(self.authority.key_identifier.hex(), self.authority.chain),)
+        return tuple(AuthorityFacts(one.id, one.authority.chain, one.state) for one in self.generations)
 
     def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
-        if authority not in (None, self.authority.key_identifier):
-            raise NotFound(f"the issuer has no CA whose key identifier is {authority.hex()}")
-        return crl.sign_crl(self.authority, plan)
+        return crl.sign_crl(self._named(authority), plan)
 
     def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:
         """What is asked about another CA's certificate is answered `unauthorized` (RFC 5019 section 2.2.3)."""
-        if not ocsp.question_matches(self.authority, question):
-            return ocsp.unsuccessful(ocsp.Unsuccessful.UNAUTHORIZED)
-        return ocsp.sign_response(self.authority, question, answer)
+        for one in self.generations:
+            if ocsp.question_matches(one.authority, question):
+                return ocsp.sign_response(one.authority, question, answer)
+        return ocsp.unsuccessful(ocsp.Unsuccessful.UNAUTHORIZED)
 
     def certify_delegate(self, plan: DelegatePlan, authority: bytes | None = None) -> x509.Certificate:
-        if authority not in (None, self.authority.key_identifier):
-            raise NotFound(f"the issuer has no CA whose key identifier is {authority.hex()}")
-        return delegate.certify(self.authority, plan)
+        return delegate.certify(self._named(authority), plan)
+
+    def certify_ca(self, plan: CaPlan, authority: bytes | None = None) -> tuple[x509.Certificate, ...]:
+        return ca.sign_ca(self._named(authority), plan)
+
+    def _named(self, identifier: bytes | None) -> Authority:
+        if identifier is None:
+            return self.authority
+        for one in self.generations:
+            if one.authority.key_identifier == identifier:
+                return one.authority
+        raise NotFound(f"the issuer has no CA whose key identifier is {identifier.hex()}")
 
 
-def connect(chosen: LocalSettings, keep: Callable[[Callable[[], Authority]], Authority], now: datetime) -> LocalIssuer:
-    """The Local CA of these settings. `keep` gives the stored root, made by its argument when there is none yet.
+def _alone(authority: Authority) -> Held:
+    return Held(authority.key_identifier.hex(), authority, is_plain=True)
 
-    Raises `NotConfigured` naming the setting when files are missing or hold no usable CA, or the CA has expired.
+
+def _intermediates(authority: Authority) -> tuple[x509.Certificate, ...]:
+    return tuple(one for one in authority.chain if one.issuer != one.subject)
+
+
+def connect(chosen: LocalSettings, keep: Callable[[Make | None], Sequence[Held]], now: datetime) -> LocalIssuer:
+    """The Local CA of these settings. `keep` gives the stored CAs, the first made by its argument when there is none
+    yet. A CA in files signs new leafs before any stored one.
+
+    Raises `NotConfigured` naming the setting when files are missing or hold no usable CA, when there is no CA, and when
+    every one has expired.
     """
     if chosen.ca_cert_path:
-        authority = _from_files(Path(chosen.ca_cert_path), Path(chosen.ca_key_path))
+        given = _from_files(Path(chosen.ca_cert_path), Path(chosen.ca_key_path))
+        stored = [one for one in keep(None) if one.authority.key_identifier != given.key_identifier]
+        held = (_alone(given), *stored)
     else:
-        authority = keep(lambda: make_root(chosen, now))
+        held = tuple(keep((lambda drivers: make_root(chosen, now, drivers)) if chosen.make_root else None))
+    if not held:
+        raise NotConfigured("the issuer has no CA yet", hint="Make one: POST /api/v1/issuers/{id}/intermediates.")
+    valid = tuple(one for one in held if _is_valid(one, now))
+    if not valid:
+        _require_valid(held[0].authority, now)
+    return LocalIssuer(chosen, valid[0].authority, valid)
+
+
+def _is_valid(held: Held, now: datetime) -> bool:
+    try:
+        held.authority.require_valid(now)
+    except Invalid:
+        return False
+    return True
+
+
+def _require_valid(authority: Authority, now: datetime) -> None:
     try:
         authority.require_valid(now)
     except Invalid as problem:
         raise NotConfigured(
             problem.message, hint="Replace the CA, or point certificates at another issuer."
         ) from problem
-    return LocalIssuer(chosen, authority)
 
 
-def make_root(chosen: LocalSettings, now: datetime) -> Authority:
+def make_root(chosen: LocalSettings, now: datetime, drivers: KeyDrivers) -> tuple[KeptKey, Authority]:
     """A fresh root as the settings describe it."""
     starts = now.astimezone(UTC).replace(microsecond=0) - BACKDATE
-    return ca.create_root(chosen.ca_common_name, chosen.ca_key_algorithm, starts, ROOT_LIFETIME)
+    kept = drivers.make(chosen.ca_key_driver_id, chosen.ca_key_algorithm, mint("root", now))
+    return kept, ca.root_of(chosen.ca_common_name, drivers.open(kept), starts, ROOT_LIFETIME)
 
 
 def _from_files(certificate_path: Path, key_path: Path) -> Authority:

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
-from certctl_adapters.kinds import ATTEMPTS, AUTHORITIES, CERTIFICATES, CRLS, ISSUERS, REVOCATIONS, TARGETS, VERSIONS
+from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, CRLS, ISSUERS, REVOCATIONS, TARGETS, VERSIONS
 from certctl_adapters.memory.table import MemoryTable, by, is_due
 from certctl_adapters.memory.transaction import Transaction
 from certctl_core.errors import NotFound
@@ -24,13 +24,11 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.ports.store import (
     Attempts,
-    Authorities,
     Certificates,
     Crls,
     Deployments,
     Page,
     Revocations,
-    StoredAuthority,
     StoredCrl,
     Versions,
     Where,
@@ -261,27 +259,6 @@ class MemoryDeployments(Deployments):
         blank = Deployment(certificate_id=certificate_id, target_id=target_id)
         found: Deployment = self._transaction.rows(_DEPLOYMENTS).get((certificate_id, target_id), blank)
         return found
-
-
-class MemoryAuthorities(Authorities):
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._table = MemoryTable(transaction, AUTHORITIES)
-
-    def find(self, identity: str) -> StoredAuthority | None:
-        return self._table.find(identity)
-
-    def lock_or_add(self, authority: StoredAuthority) -> StoredAuthority:
-        if self.find(authority.id) is None:
-            self._table.add(authority)
-        return self._table.get(authority.id)
-
-    def any_sealed(self) -> bytes | None:
-        rows = self._transaction.rows
-        sealed = [authority.sealed_key for authority in rows(AUTHORITIES.table).values()]
-        sealed += [issuer.sealed_config for issuer in rows(ISSUERS.table).values()]
-        sealed += [target.sealed_config for target in rows(TARGETS.table).values()]
-        return next((value for value in sealed if value is not None), None)
 
 
 class MemoryCrls(Crls):

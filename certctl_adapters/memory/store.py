@@ -8,10 +8,10 @@ from certctl_adapters import kinds
 from certctl_adapters.kinds import TransactionAborted
 from certctl_adapters.memory.access import MemoryAgents, MemoryApiKeys, MemoryJoinTokens, MemorySessions
 from certctl_adapters.memory.approvals import MemoryApprovals
+from certctl_adapters.memory.authorities import MemoryAuthorities
 from certctl_adapters.memory.bulk import MemoryBulkOperations
 from certctl_adapters.memory.certificates import (
     MemoryAttempts,
-    MemoryAuthorities,
     MemoryCertificates,
     MemoryCrls,
     MemoryDeployments,

@@ -1,20 +1,19 @@
-"""Revocations, CRLs, and the keys of the CAs that sign them."""
+"""Revocations and CRLs."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from certctl_adapters.kinds import AUTHORITIES, CRLS, ISSUERS, REVOCATIONS
+from certctl_adapters.kinds import CRLS, ISSUERS, REVOCATIONS
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.errors import Invalid, NotFound
 from certctl_core.ids import CertificateId, IssuerId
 from certctl_core.models.certificates import Revocation
-from certctl_core.ports.store import Authorities, Crls, Revocations, StoredAuthority, StoredCrl
+from certctl_core.ports.store import Crls, Revocations, StoredCrl
 
 _REVOCATION: Final = shape_of(REVOCATIONS)
 _CRL: Final = shape_of(CRLS)
-_AUTHORITY: Final = shape_of(AUTHORITIES)
 
 
 class PostgresRevocations(Revocations):
@@ -103,29 +102,3 @@ class PostgresCrls(Crls):
             """
         )
         self._transaction.change(statement, _CRL.dump(crl), CRLS, crl)
-
-
-class PostgresAuthorities(Authorities):
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._table = PostgresTable(transaction, _AUTHORITY)
-
-    def find(self, identity: str) -> StoredAuthority | None:
-        return self._table.find(identity)
-
-    def lock_or_add(self, authority: StoredAuthority) -> StoredAuthority:
-        statement = _AUTHORITY.statement("INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING")
-        self._transaction.change(statement, _AUTHORITY.dump(authority), AUTHORITIES, authority)
-        # A statement of its own: one that waited for another's insert does not see the row it waited for.
-        return self._table.lock(authority.id)
-
-    def any_sealed(self) -> bytes | None:
-        row = self._transaction.row(
-            b"""
-            SELECT sealed_key FROM certificate_authorities
-            UNION ALL SELECT encrypted_config FROM issuers WHERE encrypted_config IS NOT NULL
-            UNION ALL SELECT encrypted_config FROM deployment_targets WHERE encrypted_config IS NOT NULL
-            LIMIT 1
-            """
-        )
-        return bytes(row[0]) if row else None

@@ -19,6 +19,7 @@ from certctl_adapters import kinds
 from certctl_adapters.kinds import TransactionAborted
 from certctl_adapters.postgres.access import PostgresAgents, PostgresApiKeys, PostgresJoinTokens, PostgresSessions
 from certctl_adapters.postgres.approvals import PostgresApprovals
+from certctl_adapters.postgres.authorities import PostgresAuthorities
 from certctl_adapters.postgres.bulk import PostgresBulkOperations
 from certctl_adapters.postgres.certificates import (
     PostgresAttempts,
@@ -41,7 +42,7 @@ from certctl_adapters.postgres.policies import (
 from certctl_adapters.postgres.presented import PostgresPresented
 from certctl_adapters.postgres.quotas import PostgresQuotas
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
-from certctl_adapters.postgres.revocations import PostgresAuthorities, PostgresCrls, PostgresRevocations
+from certctl_adapters.postgres.revocations import PostgresCrls, PostgresRevocations
 from certctl_adapters.postgres.schedule import PostgresAlerts, PostgresPace, PostgresReschedulings
 from certctl_adapters.postgres.seals import PostgresSeals
 from certctl_adapters.postgres.table import PostgresTable, shape_of

@@ -125,7 +125,18 @@ def create_root(
     common_name: str, kind: KeyKind, not_before: datetime, lifetime: timedelta, *, path_length: int | None = None
 ) -> Authority:
     """A self-signed root with a fresh key. Raises `Invalid` for a name or validity that X.509 has no room for."""
-    private_key = keys.generate(kind)
+    return root_of(common_name, keys.generate(kind), not_before, lifetime, path_length=path_length)
+
+
+def root_of(
+    common_name: str,
+    private_key: PrivateKey,
+    not_before: datetime,
+    lifetime: timedelta,
+    *,
+    path_length: int | None = None,
+) -> Authority:
+    """As `create_root`, with this key."""
     return self_signed(_plan(common_name, private_key, not_before, lifetime, path_length), private_key)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from certctl_core.ports.issuer import Issuers
+from certctl_core.ports.signer import KeyDrivers, SealedKeys
 from certctl_core.ports.store import Work
 from certctl_core.ports.target import TargetCatalog
 from certctl_core.ports.world import Clock, Meter, Nowhere, SecretBox, Tripwire, Unmeasured
@@ -24,6 +25,7 @@ class Ports:
     trailing slash); without one, leafs carry no CDP and AIA addresses. `lease` is how long one call of a CA may take
     before its job is given to somebody else. `bypass_approvals` has every approval given at once, for development.
     `senders` are the channels over which something is set up to send messages. `meter` is told how long things took.
+    `keys` are where the keys of our CAs are made and opened.
     """
 
     work: Callable[[], AbstractContextManager[Work]]
@@ -37,3 +39,4 @@ class Ports:
     bypass_approvals: bool = False
     senders: frozenset[str] = frozenset()
     meter: Meter = field(factory=Unmeasured)
+    keys: KeyDrivers = field(default=Factory(lambda self: SealedKeys(self.secrets), takes_self=True))

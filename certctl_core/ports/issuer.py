@@ -19,16 +19,17 @@ from certctl_core.models.authorities import AuthorityState
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import reading
-from certctl_core.pki.plan import CrlPlan, DelegatePlan, LeafPlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, LeafPlan, OcspAnswer, OcspQuestion
 
 
 @frozen
 class IssueRequest:
-    """One order. `idempotency_key` is the same whenever the same attempt is made again."""
+    """One order. `idempotency_key` and `ordered_at` are the same whenever the same attempt is made again."""
 
     idempotency_key: str
     csr: x509.CertificateSigningRequest
     plan: LeafPlan
+    ordered_at: datetime | None = None
 
 
 @frozen
@@ -137,6 +138,17 @@ class CertifiesDelegates(HasAuthorities, Protocol):
         """Sign the plan with the CA of this key identifier; without one, with that which signs new leafs. The delegate
         ends with its CA at the latest. Raises `NotFound` when the issuer has no such CA, `Invalid` when the CA has
         ended."""
+
+
+@runtime_checkable
+class CertifiesCas(HasAuthorities, Protocol):
+    """Signs certificates of CAs below its own."""
+
+    @abstractmethod
+    def certify_ca(self, plan: CaPlan, authority: bytes | None = None) -> tuple[x509.Certificate, ...]:
+        """The certificate and those above it, signed by the CA with this key identifier; without one, by that which
+        signs new leafs. Raises `Invalid` and `Refused` as `certctl_core.pki.ca.sign_ca`, and `NotFound` when the issuer
+        has no such CA."""
 
 
 class Issuers(Protocol):

@@ -18,6 +18,7 @@ from certctl_core.ids import (
     AgentGroupId,
     AgentId,
     ApiKeyId,
+    AuthorityId,
     CertificateId,
     DelegateId,
     EndpointId,
@@ -31,6 +32,7 @@ from certctl_core.ids import (
 from certctl_core.models.access import ApiKey, Session
 from certctl_core.models.agents import Agent, AgentCounts, AgentGroup, AgentGroupMembership, AgentTraits, JoinToken
 from certctl_core.models.approvals import ApprovalRequest
+from certctl_core.models.authorities import CertificateAuthority
 from certctl_core.models.bulk import BulkFailure, BulkOperation
 from certctl_core.models.catalog import (
     CertificateProfile,
@@ -633,26 +635,29 @@ class Sessions(Protocol):
     def purge(self, now: datetime) -> int: ...
 
 
-@frozen(kw_only=True)
-class StoredAuthority:
-    """A CA certificate (nearest first, root last, DER) and its private key (PKCS#8 DER, sealed)."""
-
-    id: str
-    issuer_id: IssuerId | None
-    chain: tuple[bytes, ...]
-    sealed_key: bytes = field(repr=False)
-    created_at: datetime
-
-
-class Authorities(Protocol):
-    """CA keys, so that every restart and replica signs with the same CA."""
+class Authorities(Table[CertificateAuthority], Protocol):
+    """Our CAs and their keys, so that every restart and replica signs with the same ones."""
 
     @abstractmethod
-    def find(self, identity: str) -> StoredAuthority | None: ...
-
-    @abstractmethod
-    def lock_or_add(self, authority: StoredAuthority) -> StoredAuthority:
+    def lock_or_add(self, authority: CertificateAuthority) -> CertificateAuthority:
         """Store it unless one of this id is there; returns the one that is. Safe for replicas starting together."""
+
+    @abstractmethod
+    def of_issuer(self, issuer_id: IssuerId) -> Sequence[CertificateAuthority]:
+        """All of an issuer, in whatever state, oldest first."""
+
+    @abstractmethod
+    def children(self, authority_id: AuthorityId) -> Sequence[CertificateAuthority]:
+        """Those that it signed, of whichever issuer, oldest first."""
+
+    @abstractmethod
+    def last_end(self, issuer_id: IssuerId, recorded_before: datetime) -> datetime | None:
+        """When the last of the certificates ends that the issuer's CAs issued, as far as they were recorded before
+        then. Reads all of them that have not ended: for what is rarely asked."""
+
+    @abstractmethod
+    def due_drained(self, now: datetime, limit: int) -> Sequence[CertificateAuthority]:
+        """Retiring ones with `drains_at <= now`, locked, skipping those that others hold."""
 
     @abstractmethod
     def any_sealed(self) -> bytes | None:

@@ -455,7 +455,9 @@ def _asked(ports: Ports, issuers: dict[IssuerId, Issuer], order: Order) -> Answe
         issuers[order.issuer.id] = issuer
         if order.attempt.upstream_order_id and isinstance(issuer, Polls):
             return Answer(order, issuer.poll(order.attempt.upstream_order_id))
-        return Answer(order, issuer.issue(IssueRequest(order.attempt.id, order.attempt.csr, order.plan)))
+        return Answer(
+            order, issuer.issue(IssueRequest(order.attempt.id, order.attempt.csr, order.plan, order.attempt.created_at))
+        )
     except (UpstreamUnavailable, UpstreamRejected, NotConfigured, Invalid, Refused) as error:
         return Answer(order, error)
 

@@ -9,11 +9,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certctl_adapters import settings
 from certctl_adapters.issuers import local
+from certctl_adapters.issuers.authorities import Held
 from certctl_adapters.issuers.local import LocalIssuer, LocalSettings
+from certctl_adapters.secretbox import PassphraseBox
 from certctl_core.errors import Invalid, NotConfigured, TooLarge
 from certctl_core.pki import bundle, ca, keys, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
+from certctl_core.ports.signer import SealedKeys
 from tests import plans
 from tests.contract.issuers.contract import (
     AnswersOcspContract,
@@ -25,6 +28,8 @@ from tests.contract.issuers.contract import (
     issued,
     request,
 )
+
+BOX = PassphraseBox("correct horse battery staple")
 
 
 class LocalContract(
@@ -73,12 +78,12 @@ def _files(folder: Path, authority: Authority, form: PrivateFormat = PrivateForm
     return LocalSettings(ca_cert_path=str(certificate), ca_key_path=str(key))
 
 
-def _no_root() -> Authority:
+def _no_root() -> tuple[Held, ...]:
     raise AssertionError("a sub-CA needs no root of its own")
 
 
 def _connect(chosen: LocalSettings) -> LocalIssuer:
-    return local.connect(chosen, lambda make: _no_root(), plans.NOW)
+    return local.connect(chosen, lambda make: () if make is None else _no_root(), plans.NOW)
 
 
 class TestLocalSubCa(LocalContract):
@@ -164,7 +169,8 @@ def test_an_expired_ca_does_not_connect(tmp_path: Path) -> None:
 
 def test_a_root_is_made_as_the_settings_say() -> None:
     chosen = LocalSettings(ca_common_name="Example Root", ca_key_algorithm=KeyKind.ECDSA_P384)
-    root = local.make_root(chosen, plans.NOW.replace(microsecond=5))
+    kept, root = local.make_root(chosen, plans.NOW.replace(microsecond=5), SealedKeys(BOX))
+    assert keys.same_key(SealedKeys(BOX).open(kept), root.certificate)
     known = reading.facts(root.certificate)
     assert known.common_name == "Example Root"
     assert known.key.size == 384
@@ -177,6 +183,8 @@ def test_the_settings_have_the_defaults_of_the_contract() -> None:
         "ca_common_name": "CertCtl Local CA",
         "validity_days": 90,
         "ca_key_algorithm": "ECDSA-P256",
+        "make_root": True,
+        "ca_key_driver_id": "sealed",
         "ca_cert_path": "",
         "ca_key_path": "",
         "crl_distribution_point_urls": [],

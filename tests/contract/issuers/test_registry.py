@@ -70,6 +70,7 @@ def test_a_ca_is_opened_once_a_process(store: MemoryStore) -> None:
             return super().open(sealed)
 
     box, configured = CountingBox("correct horse battery staple"), _configured(store)
+    _registry(store).connect(configured)
     registry = _registry(store, box)
     connected = [_local(registry.connect(configured)) for _ in range(3)]
     assert len({one.authority.certificate for one in connected}) == 1

@@ -44,6 +44,7 @@ from certctl_core.ids import (
 from certctl_core.models.access import ActorType, ApiKey, Role, Session
 from certctl_core.models.agents import Agent, AgentGroup, AgentGroupMembership, JoinToken
 from certctl_core.models.approvals import ApprovalRequest
+from certctl_core.models.authorities import CertificateAuthority
 from certctl_core.models.bulk import BulkAction, BulkOperation
 from certctl_core.models.catalog import (
     CertificateProfile,
@@ -66,7 +67,7 @@ from certctl_core.models.jobs import Job, JobType
 from certctl_core.models.observed import DiscoveredCertificate, DiscoveryScan, EndpointHealth, NetworkScanTarget
 from certctl_core.models.policies import PolicyRule, PolicyType, PolicyViolation, Severity
 from certctl_core.models.records import AuditEvent, Notification, NotificationType
-from certctl_core.ports.store import ApiCall, StoredAuthority, StoredCrl, Work
+from certctl_core.ports.store import ApiCall, StoredCrl, Work
 
 OpenWork = Callable[[], AbstractContextManager[Work]]
 
@@ -381,14 +382,17 @@ def session(identity: str = "cookie", **fields: Any) -> Session:
     )
 
 
-def authority(identity: str = "iss-1", **fields: Any) -> StoredAuthority:
-    return StoredAuthority(
+def authority(identity: str = "iss-1", **fields: Any) -> CertificateAuthority:
+    return CertificateAuthority(
         **{
             "id": identity,
             "issuer_id": None,
+            "name": identity,
+            "subject": "CN=Root",
             "chain": (b"nearest", b"root"),
             "sealed_key": b"\x02sealed",
             "created_at": AT,
+            "updated_at": AT,
         }
         | fields
     )

@@ -166,7 +166,7 @@ class TestSchema:
             endpoint_health_checks endpoint_health_history issuers jobs managed_certificates network_scan_targets
             notification_events owners policy_rules policy_violations renewal_policies teams crl_cache
             crl_generation_events delegates scep_probe_results acme_accounts acme_orders
-            acme_authorizations acme_challenges acme_nonces issuance_approval_requests intermediate_cas
+            acme_authorizations acme_challenges acme_nonces issuance_approval_requests
             issuance_attempts api_keys join_tokens sessions certificate_authorities scheduler_loops api_calls
             agent_activity audit_unsealed audit_leaves audit_subtrees audit_checkpoints audit_signers team_limits
         """
