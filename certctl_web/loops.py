@@ -20,6 +20,7 @@ from certctl_core.usecases import (
     endpoints,
     enrolment_secrets,
     exports,
+    hierarchy,
     jobs,
     notifications,
     renewal,
@@ -109,6 +110,10 @@ def _delegates(on: Duty) -> int:
     return delegates.renew_due(on.ports)
 
 
+def _hierarchy(on: Duty) -> int:
+    return hierarchy.drain(on.ports)
+
+
 def _policy_checks(on: Duty) -> int:
     return reviews.sweep(on.ports)
 
@@ -148,5 +153,6 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("tallies", lambda _: TALLY_EVERY, _tallies, "takes changes into the totals of lists and statistics"),
     Loop("policy_check", lambda every: every.policy_check, _policy_checks, "judges again what time or a rule changed"),
     Loop("delegate_renewal", lambda every: every.delegates, _delegates, "renews certificates of our own services"),
+    Loop("ca_retirement", lambda every: every.delegates, _hierarchy, "finishes CAs whose last certificate has ended"),
     Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),
 )

@@ -9,6 +9,7 @@ ALTER TABLE certificate_authorities
     ADD COLUMN csr_der            bytea,
     ADD COLUMN key_driver_id      text COLLATE "C" NOT NULL DEFAULT 'sealed',
     ADD COLUMN signs_from         timestamptz,
+    ADD COLUMN retiring_since     timestamptz,
     ADD COLUMN drains_at          timestamptz,
     ADD COLUMN ocsp_responder_url text NOT NULL DEFAULT '',
     ADD COLUMN metadata           jsonb NOT NULL DEFAULT '{}',
@@ -20,7 +21,7 @@ UPDATE certificate_authorities SET name = id, signs_from = created_at, updated_a
 ALTER TABLE certificate_authorities
     ALTER COLUMN name SET NOT NULL,
     ADD CONSTRAINT certificate_authorities_key_check CHECK ((key_driver_id = 'sealed') = (sealed_key IS NOT NULL)),
-    ADD CONSTRAINT certificate_authorities_chain_check CHECK ((state = 'pending') = (chain_der = '{}'));
+    ADD CONSTRAINT certificate_authorities_chain_check CHECK (state IN ('pending', 'retired') OR chain_der <> '{}');
 CREATE UNIQUE INDEX certificate_authorities_name_key ON certificate_authorities (issuer_id, name) NULLS NOT DISTINCT;
 CREATE INDEX certificate_authorities_parent_idx ON certificate_authorities (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX certificate_authorities_drain_idx ON certificate_authorities (drains_at, id) WHERE state = 'retiring';

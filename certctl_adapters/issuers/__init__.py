@@ -31,14 +31,16 @@ Keep = Callable[[Make | None], Sequence[Held]]
 
 @frozen
 class Connector:
-    """One type of issuer: its settings class, and what makes an issuer of settings, at a time."""
+    """One type of issuer: its settings class, what makes an issuer of settings, at a time, and whether its CAs are kept
+    in the store."""
 
     settings: type
     connect: Callable[[Any, Keep, datetime], Issuer]
+    keeps_authorities: bool = False
 
 
 CONNECTORS: Final[Mapping[str, Connector]] = {
-    "GenericCA": Connector(local.LocalSettings, local.connect),
+    "GenericCA": Connector(local.LocalSettings, local.connect, keeps_authorities=True),
 }
 
 ALIASES: Final[Mapping[str, str]] = {"local": "GenericCA", "local_ca": "GenericCA"}
@@ -103,6 +105,10 @@ class InstalledIssuers(Issuers):
         canonical = canonical_type(type_name)
         chosen: object = settings.read(connectors()[canonical].settings, config)
         return canonical, settings.write(chosen)
+
+    def keeps_authorities(self, type_name: str) -> bool:
+        connector = connectors().get(type_name)
+        return connector is not None and connector.keeps_authorities
 
     def secret_keys(self, type_name: str) -> frozenset[str]:
         return settings.secret_fields(connectors()[canonical_type(type_name)].settings)

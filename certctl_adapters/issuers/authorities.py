@@ -30,6 +30,7 @@ class Held:
     state: AuthorityState = AuthorityState.ACTIVE
     signs_from: datetime | None = None
     is_plain: bool = False
+    ocsp_url: str = ""
 
 
 @frozen
@@ -81,7 +82,7 @@ class AuthorityKeeper:
     def _held(self, stored: CertificateAuthority) -> Held:
         """The first CA of an issuer, made with it, has its id."""
         is_plain = str(stored.id) == stored.issuer_id
-        return Held(stored.id, self._open(stored), stored.state, stored.signs_from, is_plain)
+        return Held(stored.id, self._open(stored), stored.state, stored.signs_from, is_plain, stored.ocsp_responder_url)
 
     def _open(self, stored: CertificateAuthority) -> Authority:
         content = (stored.chain, stored.key_driver_id, stored.sealed_key)

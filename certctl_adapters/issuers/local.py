@@ -121,6 +121,7 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
             not_before=max(plan.not_before, held.authority.certificate.not_valid_before_utc),
             not_after=min(plan.not_after, held.authority.certificate.not_valid_after_utc),
             crl_urls=self.settings.crl_distribution_point_urls or plan.crl_urls,
+            ocsp_urls=(held.ocsp_url,) if held.ocsp_url else plan.ocsp_urls,
             ca_issuers_urls=self._addresses(held, plan.ca_issuers_urls),
         )
         try:
@@ -149,7 +150,7 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
         return self.authority.chain
 
     def authorities(self) -> Sequence[AuthorityFacts]:
-        return tuple(AuthorityFacts(one.id, one.authority.chain, one.state) for one in self.generations)
+        return tuple(AuthorityFacts(one.id, one.authority.chain, one.state, one.is_plain) for one in self.generations)
 
     def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
         return crl.sign_crl(self._named(authority), plan)

@@ -32,7 +32,8 @@ class CertificateAuthority:
     that has it by a name of its own (`pkcs11:LABEL`).
 
     `signs_from` is since when it is the one that signs the issuer's new leafs, None if it never was: of those that are
-    active the one that was chosen last does. `drains_at` is when the last certificate of a retiring CA has ended.
+    active the one that was chosen last does. `drains_at` is when the last certificate of a retiring one
+    has ended.
     """
 
     id: AuthorityId
@@ -46,6 +47,7 @@ class CertificateAuthority:
     key_driver_id: str = SEALED
     sealed_key: bytes | None = field(default=None, repr=False)
     signs_from: datetime | None = None
+    retiring_since: datetime | None = None
     drains_at: datetime | None = None
     ocsp_responder_url: str = ""
     metadata: Mapping[str, str] = field(factory=dict)

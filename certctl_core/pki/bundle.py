@@ -25,6 +25,10 @@ def to_pem(*certificates: x509.Certificate) -> str:
     return "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in certificates)
 
 
+def csr_to_pem(request: x509.CertificateSigningRequest) -> str:
+    return request.public_bytes(Encoding.PEM).decode("ascii")
+
+
 def first_block(pem: bytes | str) -> bytes:
     """What is in the first certificate block of a PEM text, unparsed. Raises `TooLarge` and `Unreadable`."""
     found = _BLOCK.search(capped(pem, "the certificate", 2 * reading.MAX_CERTIFICATE_BYTES))

@@ -90,6 +90,8 @@ class AuthorityFacts:
     id: str
     chain: tuple[x509.Certificate, ...]
     state: AuthorityState = AuthorityState.ACTIVE
+    is_plain: bool = True
+    """Whether what it publishes is at the issuer's own address; that of others is below it, by their key identifier."""
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -162,6 +164,10 @@ class Issuers(Protocol):
     def check(self, issuer_id: IssuerId, type_name: str, config: dict[str, object]) -> tuple[str, dict[str, object]]:
         """Validate a type (any accepted spelling) and its settings. Returns the canonical type and the settings with
         defaults filled in. Raises `Invalid` naming the fields."""
+
+    def keeps_authorities(self, type_name: str) -> bool:  # noqa: ARG002 - for registries that have such types
+        """Whether issuers of this type have CAs of their own in the store."""
+        return False
 
     @abstractmethod
     def secret_keys(self, type_name: str) -> frozenset[str]:

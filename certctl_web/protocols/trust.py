@@ -1,5 +1,6 @@
 """CA certificates: those of issuers, for AIA caIssuers (RFC 5280 section 4.2.2.1), and the control plane's own."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certctl_core.errors import NotConfigured, NotFound, UpstreamRejected
 from certctl_core.models.access import SYSTEM
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import ShowsChain
+from certctl_core.ports.issuer import AuthorityFacts, HasAuthorities, ShowsChain
 from certctl_core.usecases import catalog
 from certctl_web.access import ANYONE
 from certctl_web.operation import Answer, Call, Operation, Row
@@ -23,7 +24,27 @@ def issuing_certificate(ports: Ports, issuer_id: str) -> x509.Certificate:
 
 
 def issuer_certificate(call: Call[None], _: None) -> Answer[bytes]:
-    found = issuing_certificate(call.ports, call.path["issuer_id"])
+    """That of the CA whose address it is, whichever one signs new certificates now: an address in a certificate names
+    one thing for as long as the certificate lives."""
+    found = _authorities(call)
+    plain = next((one.certificate for one in found if one.is_plain), None)
+    return _sent(plain or issuing_certificate(call.ports, call.path["issuer_id"]))
+
+
+def authority_certificate(call: Call[None], _: None) -> Answer[bytes]:
+    wanted = call.path["authority"].lower()
+    for one in _authorities(call):
+        if one.key_identifier.hex() == wanted:
+            return _sent(one.certificate)
+    raise NotFound(f"issuer {call.path['issuer_id']} has no CA {wanted[:40]!r}")
+
+
+def _authorities(call: Call[None]) -> Sequence[AuthorityFacts]:
+    issuer = call.ports.issuers.connect(catalog.get_issuer(call.ports, SYSTEM, call.path["issuer_id"]))
+    return issuer.authorities() if isinstance(issuer, HasAuthorities) else ()
+
+
+def _sent(found: x509.Certificate) -> Answer[bytes]:
     return Answer(raw=found.public_bytes(Encoding.DER), headers={"Cache-Control": "public, max-age=86400"})
 
 
@@ -47,6 +68,17 @@ ROWS: Final[tuple[Row, ...]] = (
         summary="Fetch the certificate an issuer signs with, DER",
         who=ANYONE,
         run=issuer_certificate,
+        errors=(NotConfigured, UpstreamRejected),
+        media_type="application/pkix-cert",
+    ),
+    Operation(
+        name="get_authority_certificate",
+        tool="",
+        method="GET",
+        path="/.well-known/pki/ca/{issuer_id}/{authority}",
+        summary="Fetch the certificate of one CA of an issuer, by its key identifier, DER",
+        who=ANYONE,
+        run=authority_certificate,
         errors=(NotConfigured, UpstreamRejected),
         media_type="application/pkix-cert",
     ),

@@ -25,6 +25,9 @@ from certctl_adapters.postgres.work import PostgresWork, open_pool
 from certctl_core.ids import CertificateId, IssuerId, OwnerId, RenewalPolicyId, TeamId
 from certctl_core.models.access import Principal, Role
 from certctl_core.models.bulk import BulkAction
+from certctl_core.pki import bundle, ca, reading
+from certctl_core.pki.keys import KeyKind
+from certctl_core.pki.plan import CaPlan
 from certctl_core.policy import intune
 from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.ports.store import Query, Where
@@ -39,7 +42,7 @@ from tests.authority import Authority, pem
 from tests.databases import DatabaseServer
 from tests.devices import Device
 from tests.stand_ins import MovableClock
-from tests.web.api import GIVEN, NGINX, AnAgent, Api, Reply, certificate, csr_pem, make_api, make_ports
+from tests.web.api import GIVEN, NGINX, START, AnAgent, Api, Reply, certificate, csr_pem, make_api, make_ports
 
 pytestmark = pytest.mark.integration
 
@@ -184,6 +187,32 @@ def a_renewal_policy(stage: Stage) -> str:
 
 def an_issuer(stage: Stage) -> str:
     return stage.made("issuers", name=stage.name(), type="local")
+
+
+def an_intermediate(stage: Stage) -> str:
+    """A CA of an issuer beside the one that signs its leafs."""
+    path = f"issuers/{an_issuer(stage)}/intermediates"
+    stage.made(path, name=stage.name(), parent_ca_id="iss-local")
+    return stage.made(path, name=stage.name(), parent_ca_id="iss-local")
+
+
+def a_certificate_to_install(stage: Stage) -> Asked:
+    """A CA in want of a certificate, and one for it."""
+    made = stage.made("issuers/iss-local/intermediates", name=stage.name(), external=True)
+    csr = x509.load_pem_x509_csr(stage.api.get(f"/api/v1/intermediates/{made}/csr").content)
+    root = ca.create_root("Far away", KeyKind.ECDSA_P256, START - timedelta(days=1), timedelta(days=365))
+    starts = root.certificate.not_valid_before_utc
+    chain = ca.sign_ca(
+        root,
+        CaPlan(
+            subject=csr.subject,
+            public_key=csr.public_key(),
+            serial_number="1",
+            not_before=starts,
+            not_after=starts + timedelta(days=300),
+        ),
+    )
+    return Asked({"id": made}, {"certificate_pem": bundle.to_pem(*chain)})
 
 
 def a_target(stage: Stage) -> str:
@@ -406,6 +435,15 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "update_issuer": one(an_issuer, enabled=False),
     "delete_issuer": one(an_issuer),
     "test_issuer": one(an_issuer),
+    "list_intermediate_cas": one(an_issuer),
+    "create_intermediate_ca": lambda stage: Asked(
+        {"id": an_issuer(stage)}, {"name": stage.name(), "parent_ca_id": "iss-local"}
+    ),
+    "get_intermediate_ca": one(an_intermediate),
+    "get_intermediate_ca_csr": one(an_intermediate),
+    "install_intermediate_ca_certificate": a_certificate_to_install,
+    "activate_intermediate_ca": one(an_intermediate),
+    "retire_intermediate_ca": lambda stage: Asked({"id": an_intermediate(stage)}, {"note": "too old"}),
     "create_target": lambda stage: Asked(
         body={"name": stage.name(), "type": "NGINX", "agent_id": stage.agent.id, "config": NGINX}
     ),
@@ -498,6 +536,9 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "get_crl": of_the_issuer,
     "ask_ocsp": ocsp_request,
     "get_ocsp": by_serial,
+    "get_authority_certificate": lambda stage: Asked(
+        {"issuer_id": "iss-local", "authority": reading.key_identifier_of(stage.issuer_certificate()).hex()}, by=None
+    ),
     "get_issuer_certificate": of_the_issuer,
     **{f"ask_{name}": scep_capabilities for name in ("scep", "scep_label", "scep_label_client", "scep_client")},
     "post_scep": scep_enrolment,
