@@ -24,6 +24,7 @@ GROUPS: Final = {
     "agents": "agents: look, let one join, retire",
     "jobs": "jobs: look, cancel, try again",
     "issuers": "certification authorities",
+    "intermediates": "CAs of issuers: certify, activate, retire",
     "targets": "places where certificates go",
     "audit": "what happened, and who did it",
     "teams": "teams, which certificates belong to",

@@ -210,7 +210,7 @@ def _parent(ports: Ports, caller: Actor, asked: CreateAuthority) -> _Parent:
         identity = stored.issuer_id if stored else asked.parent_id
         issuer = work.issuers.find(identity) if identity else None
     if issuer is None or not scope.reaches(caller, issuer):
-        raise NotFound.of("CA", asked.parent_id)
+        raise NotFound.of("certificate authority", asked.parent_id)
     scope.must_change(caller, "issuer", issuer)
     signer = ports.issuers.connect(issuer)
     if not isinstance(signer, CertifiesCas):
@@ -482,7 +482,7 @@ def _reached(
     found = work.authorities.get(authority_id)
     issuer = work.issuers.find(found.issuer_id) if found.issuer_id else None
     if issuer is None or not scope.reaches(caller, issuer):
-        raise NotFound.of("CA", authority_id)
+        raise NotFound.of("certificate authority", authority_id)
     if lock:
         return work.issuers.lock(issuer.id), work.authorities.lock(authority_id)
     return issuer, found

@@ -140,3 +140,14 @@ print({"rich", "yaml", "jmespath", "argcomplete", "cryptography", "urllib3"} & s
 def test_the_program_starts_without_what_only_printing_and_asking_need() -> None:
     ran = subprocess.run([sys.executable, "-c", STARTED], check=True, capture_output=True, text=True, timeout=60)
     assert ran.stdout.splitlines()[-1] == "nothing heavy"
+
+
+def test_the_cas_of_an_issuer_are_shown_as_a_tree(plane: Plane, certctl: Certctl) -> None:
+    root = plane.api.get("/api/v1/issuers/iss-local/intermediates").json["data"][0]
+    path = "/api/v1/issuers/iss-local/intermediates"
+    middle = plane.api.made(path, {"name": "Middle", "parent_ca_id": root["id"], "path_len_constraint": 1})
+    plane.api.made(path, {"name": "Lowest", "parent_ca_id": middle["id"]})
+    plane.api.made(path, {"name": "Other root"})
+    rows = [line.split("\t") for line in certctl("issuers", "hierarchy", "iss-local").out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["iss-local", "  Middle", "    Lowest", "Other root"]
+    assert [row[3] for row in rows] == ["leafs", "-", "-", "-"]

@@ -114,6 +114,7 @@ def fill(api: Api) -> dict[str, str]:
     return {
         "certificates": "mc-okapi",
         "issuers": "iss-zebra",
+        "intermediates": "iss-zebra",
         "targets": "tgt-zebra",
         "teams": "t-zebra",
         "owners": "o-zebra",

@@ -15,6 +15,7 @@ from certctl_core.models.access import Role
 from certctl_web import openapi, operations, protocols
 from certctl_web.operation import Row
 from certctl_web.operations import TABLE
+from tests.authority import Authority, pem
 from tests.web.api import KEYS, Api, certificate, csr_pem, make_api
 
 BODIES: dict[str, Any] = {
@@ -30,6 +31,8 @@ BODIES: dict[str, Any] = {
         "certificates": [{"pem": "-----BEGIN CERTIFICATE-----"}],
     },
     "create_issuer": {"name": "Local", "type": "local"},
+    "create_intermediate_ca": {"name": "Issuing CA"},
+    "install_intermediate_ca_certificate": {"certificate_pem": pem(Authority().certificate)},
     "create_target": {"name": "nginx", "type": "NGINX", "agent_id": "agent-x", "config": {}},
     "create_team": {"name": "Platform"},
     "create_owner": {"name": "Olga"},
