@@ -17,9 +17,9 @@ from typing import Final
 import structlog
 from attrs import field, frozen
 
+from certctl_adapters.authorities import AuthorityKeeper
 from certctl_adapters.clock import SystemClock
 from certctl_adapters.issuers import InstalledIssuers
-from certctl_adapters.issuers.authorities import AuthorityKeeper
 from certctl_adapters.postgres import migrate
 from certctl_adapters.postgres.embedded import EmbeddedPostgres
 from certctl_adapters.postgres.locks import SharedLocks

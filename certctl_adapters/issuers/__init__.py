@@ -15,8 +15,8 @@ from typing import Any, Final
 from attrs import Factory, field, frozen
 
 from certctl_adapters import settings
+from certctl_adapters.authorities import AuthorityKeeper, Held, Make
 from certctl_adapters.issuers import local
-from certctl_adapters.issuers.authorities import AuthorityKeeper, Held, Make
 from certctl_core.errors import Invalid, NotConfigured
 from certctl_core.ids import IssuerId
 from certctl_core.models.catalog import ConfiguredIssuer

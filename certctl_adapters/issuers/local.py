@@ -13,7 +13,7 @@ from typing import Final
 from attrs import Factory, evolve, field, frozen
 from cryptography import x509
 
-from certctl_adapters.issuers.authorities import Held, Make
+from certctl_adapters.authorities import Held, Make
 from certctl_adapters.settings import Must, absolute_path, between, http_url, setting, settings
 from certctl_core.errors import (
     CertctlError,

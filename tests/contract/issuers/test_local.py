@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certctl_adapters import settings
+from certctl_adapters.authorities import Held
 from certctl_adapters.issuers import local
-from certctl_adapters.issuers.authorities import Held
 from certctl_adapters.issuers.local import LocalIssuer, LocalSettings
 from certctl_adapters.secretbox import PassphraseBox
 from certctl_core.errors import Invalid, NotConfigured, TooLarge
