@@ -1,7 +1,7 @@
 """From a request to a row of the table and back: the only Falcon resource of the API."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import falcon
 
@@ -13,8 +13,10 @@ from certctl_web.middleware import facts
 from certctl_web.middleware.authentication import caller_of
 from certctl_web.operation import JSON, Answer, Call, Row
 from certctl_web.options import Options
+from certctl_web.peer import Peer, peer_of
 
 Responder = Callable[..., None]
+_NOBODY: Final = Peer()
 
 
 class Endpoint:
@@ -58,6 +60,8 @@ class Endpoint:
             body=known.body,
             content_type=req.content_type or "",
             if_none_match=req.get_header("If-None-Match") or "",
+            route=row.path,
+            peer=peer_of(req.env, known.client, req.get_header("Authorization") or "") if row.reads_peer else _NOBODY,
         )
         asked = None
         if row.body is not None:
@@ -78,7 +82,7 @@ def _must_be_ids(row: Row, params: Mapping[str, str]) -> None:
 
 def _must_be_accepted(row: Row, content_type: str) -> None:
     """JSON is read as such whatever it is called; bytes of a protocol must not be called something else."""
-    if row.accepts != JSON and content_type and row.accepts not in content_type:
+    if row.accepts != JSON and not row.accepts_any and content_type and row.accepts not in content_type:
         raise falcon.HTTPUnsupportedMediaType(description=f"the body must be {row.accepts}, not {content_type[:100]}")
 
 

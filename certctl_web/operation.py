@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
+from cryptography import x509
 
 from certctl_core.errors import (
     CertctlError,
@@ -28,6 +29,7 @@ from certctl_core.ports import Ports
 from certctl_web import problems
 from certctl_web.access import ANYONE, EVERY_ROLE
 from certctl_web.options import Options
+from certctl_web.peer import Peer
 
 Q = TypeVar("Q")
 B = TypeVar("B")
@@ -38,7 +40,8 @@ JSON: Final = "application/json"
 
 @frozen(kw_only=True)
 class Call(Generic[Q]):
-    """Everything an operation may know of the request it answers. `path` holds the parameters of the row's path."""
+    """Everything an operation may know of the request it answers. `path` holds the parameters of the row's path, which
+    is `route`. `peer` says nothing unless the row reads of it."""
 
     ports: Ports
     options: Options
@@ -48,6 +51,13 @@ class Call(Generic[Q]):
     body: bytes = b""
     content_type: str = ""
     if_none_match: str = ""
+    route: str = ""
+    peer: Peer = field(factory=Peer)
+
+    @property
+    def client_certificate(self) -> x509.Certificate | None:
+        """What the TLS client has shown, for rows that read of their peer."""
+        return self.peer.certificate
 
 
 @frozen(kw_only=True)
@@ -75,6 +85,8 @@ class Operation(Generic[Q, B, A]):
     may raise beyond what follows from the row itself; `also` are further successful statuses and when they come.
     `instead` gives an answer of its own in place of the problem for an error, where the contract wants one.
     `media_types` are what it may answer as beside `media_type`.
+    `reads_peer` has it told who is at the other end of the connection, and `accepts_any` has it take bodies whatever
+    they are called, where clients call them anything.
     `recorded=False` keeps successful calls out of the record of API calls: heartbeats and polls would drown it.
     """
 
@@ -97,6 +109,8 @@ class Operation(Generic[Q, B, A]):
     media_type: str = JSON
     media_types: tuple[str, ...] = ()
     accepts: str = JSON
+    accepts_any: bool = False
+    reads_peer: bool = False
     recorded: bool = True
 
     @property
@@ -131,7 +145,7 @@ class Operation(Generic[Q, B, A]):
     def statuses(self) -> frozenset[int]:
         """Every status it may answer with."""
         failed = {problems.status_of(kind) for kind in self.all_errors}
-        unaccepted = {415} if self.accepts != JSON else set()
+        unaccepted = {415} if self.accepts != JSON and not self.accepts_any else set()
         stalled = {408} if self.body is not None or self.accepts != JSON else set()
         return frozenset({self.status, *self.also, *failed, *unaccepted, *stalled, problems.UNEXPECTED})
 

@@ -10,6 +10,8 @@ from cryptography import x509
 
 from certctl_core import __version__
 from certctl_core.usecases.scep_doors import Doors
+from certctl_web.est import EstLabels
+from certctl_web.failures import Failures
 from certctl_web.setting import NamedKey
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -37,7 +39,8 @@ class Options:
     is none of ours. `rate` is None when nothing is limited. `trusted_proxies` are the only peers whose
     X-Forwarded-For is believed. `key_changes_noticed` is how long a key that was revoked may go on working; 0 looks
     every key up for every request. `exports_per_hour` is for each caller, 0 for any number. `started_at` is when
-    the application began to answer; its maker knows when none is given. `scep` are the doors of SCEP."""
+    the application began to answer; its maker knows when none is given. `est` are the labels of EST that are served.
+    `failures` remembers who has shown wrong credentials. `scep` are the doors of SCEP."""
 
     version: str = __version__
     auth_required: bool = True
@@ -54,3 +57,5 @@ class Options:
     exports_per_hour: int = 50
     started_at: datetime | None = None
     scep: Doors = field(factory=Doors)
+    est: EstLabels = field(factory=EstLabels)
+    failures: Failures = field(factory=Failures)

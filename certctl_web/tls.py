@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -131,21 +131,37 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@frozen
+class Clients:
+    """What is asked of clients. `authorities` gives the CAs of whose certificates they may show one; while there are
+    none, none is asked for, and nobody's browser is bothered. A certificate of another CA ends the handshake: OpenSSL
+    asks nobody else. `tls_1_2` is for old devices, of which the ciphers below are the ones worth speaking to."""
+
+    authorities: Callable[[], tuple[x509.Certificate, ...]] = tuple
+    tls_1_2: bool = False
+
+
+NOTHING: Final = Clients()
+_CIPHERS_OF_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
 class ServerContext:
-    """A TLS 1.3 server context that is made anew when its files change.
+    """A TLS server context that is made anew when its files change, or what it asks of clients. TLS is 1.3, unless
+    `clients` says otherwise.
 
     New connections get the new certificate, open ones keep theirs. Files that do not make a pair (half of a renewal is
     written, a key is for another certificate) leave the old context in use and are tried again a second later.
     """
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, clients: Clients = NOTHING) -> None:
         """Raises `NotConfigured` when the files cannot be used at all."""
         self._pair = pair
+        self._clients = clients
         self._lock = threading.Lock()
         self._not_before = 0.0
         try:
             self._stamp = self._look()
-            self._context = _load(pair)
+            self._context = _load(pair, clients.tls_1_2, self._stamp.authorities)
         except OSError as error:
             raise NotConfigured(
                 f"the server certificate cannot be used: {pair.certificate}, {pair.key}: {_reason(error)}",
@@ -166,9 +182,9 @@ class ServerContext:
                 self._reload(stamp)
         return self._context
 
-    def _reload(self, stamp: tuple[tuple[int, ...], ...]) -> None:
+    def _reload(self, stamp: "_Stamp") -> None:
         try:
-            self._context, self._stamp = _load(self._pair), stamp
+            self._context, self._stamp = _load(self._pair, self._clients.tls_1_2, stamp.authorities), stamp
             log.info("server certificate reloaded", file=str(self._pair.certificate))
         except OSError as error:
             self._complain(error)
@@ -178,15 +194,30 @@ class ServerContext:
             log.warning("server certificate cannot be used; keeping the old one", error=_reason(error))
         self._not_before = time.monotonic() + RETRY_UNREADABLE
 
-    def _look(self) -> tuple[tuple[int, ...], ...]:
+    def _look(self) -> "_Stamp":
         found = (path.stat() for path in (self._pair.certificate, self._pair.key))
-        return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+        files = tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+        return _Stamp(files, self._clients.authorities())
 
 
-def _load(pair: Pair) -> ssl.SSLContext:
+@frozen
+class _Stamp:
+    """What a context was made of."""
+
+    files: tuple[tuple[int, ...], ...]
+    authorities: tuple[x509.Certificate, ...]
+
+
+def _load(pair: Pair, tls_1_2: bool, authorities: tuple[x509.Certificate, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if tls_1_2 else ssl.TLSVersion.TLSv1_3
+    context.set_ciphers(_CIPHERS_OF_1_2)
     context.load_cert_chain(pair.certificate, pair.key, password=_no_password)
+    if authorities:
+        context.load_verify_locations(cadata=bundle.to_pem(*authorities))
+        context.verify_mode = ssl.CERT_OPTIONAL
+        # An intermediate may be trusted without the root above it.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 

@@ -51,10 +51,13 @@ def read(pem_or_der: bytes | str) -> x509.CertificateSigningRequest:
     return csr
 
 
-def build(private_key: PrivateKey, common_name: str, sans: Sequence[str]) -> x509.CertificateSigningRequest:
-    """A CSR for exactly these names, the common name among the SANs. Raises `Invalid`."""
+def build(
+    private_key: PrivateKey, common_name: str, sans: Sequence[str], *, is_enrolled: bool = False
+) -> x509.CertificateSigningRequest:
+    """A CSR for exactly these names, the common name among the SANs; `is_enrolled` as in `names.names_of`. Raises
+    `Invalid`."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(names.subject(common_name))
-    wanted = names.names_of(common_name, sans)
+    wanted = names.names_of(common_name, sans, is_enrolled=is_enrolled)
     if wanted:
         builder = builder.add_extension(x509.SubjectAlternativeName(wanted), critical=False)
     return builder.sign(

@@ -15,6 +15,7 @@ given the certificate.
 What has ended is remembered for an hour. Then the same transaction is a new request: a new version for the same key.
 """
 
+import math
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
@@ -22,7 +23,7 @@ from typing import Final
 from attrs import evolve, frozen
 from cryptography import x509
 
-from certctl_core.errors import Conflict, Duplicate, NotFound, Refused, UpstreamRejected
+from certctl_core.errors import Conflict, Duplicate, NotFound, QuotaExceeded, Refused, UpstreamRejected
 from certctl_core.ids import (
     CertificateId,
     EnrolmentId,
@@ -53,6 +54,7 @@ from certctl_core.usecases.orders import Order, OrderedByEnrolment, Rules
 
 LONGEST_CLIENT: Final = 200
 MOST_ATTEMPTS: Final = 3
+DAY: Final = timedelta(days=1)
 
 
 class Deed(Enum):
@@ -98,7 +100,8 @@ class Belonging:
 @frozen(kw_only=True)
 class Enrol:
     """One request. `csr` was read with `csr.read`: its key is sound, and in the sender's hands. `renews` is what
-    `renewable` found for the certificate that the device shows."""
+    `renewable` found for the certificate that the device shows. `per_day` is how often something of these names may be
+    asked for within a day, 0 for any number."""
 
     protocol: EnrolmentProtocol
     label: str
@@ -109,6 +112,7 @@ class Enrol:
     csr: x509.CertificateSigningRequest
     deed: Deed
     renews: CertificateVersion | None = None
+    per_day: int = 0
 
 
 @frozen
@@ -206,6 +210,8 @@ def _claim(ports: Ports, client: Client, asked: Enrol, wanted: tuple[str, tuple[
             enrolment_secrets.use(work, client.secret_id, asked.transaction, wanted, now)
         if known is not None and not _is_forgotten(known.job, now):
             return _go_on(ports, work, client, known, now)
+        if asked.per_day:
+            _use_quota(work, asked, wanted, now)
         certificate = _certificate(work, client, asked, wanted, known, now)
         return _begin(ports, work, client, asked, certificate, known, now)
 
@@ -220,6 +226,19 @@ def _known(work: Work, protocol: EnrolmentProtocol, label: str, transaction: str
     if enrolment is None or enrolment.certificate_id != certificate.id:
         raise Duplicate("the transaction was begun anew meanwhile")
     return _Known(enrolment, certificate, work.jobs.lock(enrolment.job_id))
+
+
+def _use_quota(work: Work, asked: Enrol, wanted: tuple[str, tuple[str, ...]], now: datetime) -> None:
+    """Raises `QuotaExceeded`. Devices are told apart by their names: many may show the same password."""
+    device = wanted[0] or wanted[1][0]
+    again = work.quotas.take(f"{asked.protocol.value} {asked.label}", device.lower(), asked.per_day, DAY, now)
+    if again is not None:
+        seconds = max(1, math.ceil((again - now).total_seconds()))
+        raise QuotaExceeded(
+            f"{device} may enrol {asked.per_day} times within a day, and has",
+            retry_after=seconds,
+            hint=f"The next time is possible in {seconds} seconds.",
+        )
 
 
 def _is_forgotten(job: Job, now: datetime) -> bool:

@@ -13,6 +13,7 @@ from certctl_core.ports.store import Work
 from certctl_core.usecases import audit, scope
 
 WITHIN: Final = timedelta(hours=1)
+LONGEST_QUOTA: Final = timedelta(days=1)
 _QUOTA: Final = "export"
 
 
@@ -69,6 +70,6 @@ def _use(work: Work, caller: Principal, most: int, now: datetime) -> None:
 
 
 def forget_quotas(ports: Ports) -> int:
-    """Forget who exported nothing lately. Returns how many."""
+    """Forget quotas of which nothing was used lately. Returns how many."""
     with ports.work() as work:
-        return work.quotas.forget(ports.clock.now() - WITHIN)
+        return work.quotas.forget(ports.clock.now() - LONGEST_QUOTA)

@@ -71,7 +71,7 @@ def lock_seen(work: Work, caller: Actor, job_id: str) -> Locked:
     return held
 
 
-def cancel(ports: Ports, caller: Principal, job_id: str) -> Job:
+def cancel(ports: Ports, caller: Actor, job_id: str) -> Job:
     """An issuing job that is cancelled leaves its certificate Failed if nothing else is renewing it."""
     now = ports.clock.now()
     with ports.work() as work:

@@ -9,7 +9,6 @@ The buckets are per process and bounded in number: the one least recently used i
 comes back.
 """
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from attrs import define
 from certctl_core.errors import TooMany
 from certctl_core.models.access import Principal, Role
 from certctl_core.usecases import access
+from certctl_web.addresses import network
 from certctl_web.middleware import facts
 from certctl_web.options import Rate
 
@@ -30,26 +30,12 @@ UNLIMITED: Final = frozenset({"/health", "/ready"})
 """A supervisor that asks often must not be told that the server is unwell."""
 
 BEARER: Final = "Bearer"
-_IPV6_HOST: Final = 64
 
 
 def bearer(req: falcon.Request) -> str:
     """The key in the Authorization header; empty when there is none."""
     scheme, _, key = (req.get_header("Authorization") or "").partition(" ")
     return key.strip() if scheme == BEARER else ""
-
-
-def network(client: str) -> str:
-    """Whom an address stands for: itself, or its /64."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(address), _IPV6_HOST), strict=False))
 
 
 @define

@@ -25,7 +25,8 @@ from certctl_web.operations import (
     seals,
     server,
 )
-from certctl_web.protocols import crl, ocsp, trust
+from certctl_web.operations import est as est_administration
+from certctl_web.protocols import crl, est, ocsp, trust
 from certctl_web.protocols import scep as scep_protocol
 
 TABLE: Final[tuple[Row, ...]] = (
@@ -46,11 +47,13 @@ TABLE: Final[tuple[Row, ...]] = (
     *notifications.ROWS,
     *keys.ROWS,
     *enrolment_secrets.ROWS,
+    *est_administration.ROWS,
     *renewals.ROWS,
     *scep.ROWS,
     *server.ROWS,
     *crl.ROWS,
     *ocsp.ROWS,
+    *est.ROWS,
     *trust.ROWS,
     *scep_protocol.ROWS,
 )

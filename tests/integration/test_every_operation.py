@@ -17,6 +17,7 @@ import pytest
 from attrs import define, field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
@@ -34,6 +35,7 @@ from certctl_core.ports.store import Query, Where
 from certctl_core.usecases import bulk, sealing
 from certctl_core.usecases.enrolment import Belonging
 from certctl_core.usecases.scep_doors import Door, Doors, SignedChallenges, Trusted
+from certctl_web.est import EstLabels, Kept, TrustFile
 from certctl_web.operation import JSON, Row
 from certctl_web.operations import TABLE
 from certctl_web.options import Options
@@ -43,6 +45,7 @@ from tests.databases import DatabaseServer
 from tests.devices import Device
 from tests.stand_ins import MovableClock
 from tests.web.api import GIVEN, NGINX, START, AnAgent, Api, Reply, certificate, csr_pem, make_api, make_ports
+from tests.web.est_world import BIRTH, Connection, body, born, certificates, label, request
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +65,7 @@ class Asked:
     query: str = ""
     raw: bytes | None = None
     headers: Mapping[str, str] = field(factory=dict)
+    shown: Connection | None = None
 
 
 @define
@@ -403,6 +407,36 @@ def by_serial(stage: Stage) -> Asked:
     return Asked({"issuer_id": "iss-local", "request": stage.serial()}, by=None)
 
 
+PHONE: Final = rsa.generate_private_key(65537, 2048)
+PHONES: Final = {"label": "phones"}
+
+
+def of_phones(_: Stage) -> Asked:
+    return Asked(PHONES, by=None)
+
+
+def device(stage: Stage) -> Asked:
+    """A device that its maker gave a certificate, with a CSR for a key of its own."""
+    csr = request(ec.generate_private_key(ec.SECP256R1()), f"{stage.name()}.example.com")
+    shown = Connection(born("phone", "clientAuth", "serverAuth", key=PHONE))
+    headers = {"Content-Type": "application/pkcs10"}
+    return Asked(PHONES, raw=body(csr), headers=headers, by=None, shown=shown)
+
+
+def renewing_device(path: str) -> Recipe:
+    """A device that has enrolled at this path."""
+
+    def made(stage: Stage) -> Asked:
+        asked = device(stage)
+        reply = stage.api.call(
+            "POST", path, body=asked.raw, by=None, headers=asked.headers, extras={"gunicorn.socket": asked.shown}
+        )
+        (first,) = certificates(reply.content)
+        return attrs.evolve(asked, shown=Connection(first))
+
+    return made
+
+
 def of_the_issuer(_: Stage) -> Asked:
     return Asked({"issuer_id": "iss-local"}, by=None)
 
@@ -529,6 +563,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "acknowledge_health_check": one(a_check, actor="me"),
     "send_digest": lambda _: Asked(),
     "create_api_key": named(role="viewer"),
+    "reload_est_trust": lambda _: Asked(body={"path_id": "files"}),
     "create_enrolment_secret": lambda _: Asked(body={"protocol": "EST", "label": "phones"}),
     "delete_enrolment_secret": one(a_secret),
     "update_api_key": one(a_key, team_ids=["t-1"]),
@@ -546,6 +581,20 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "post_scep_label_client": scep_enrolment_at_a_label,
     "post_scep_client": scep_enrolment,
     "reload_scep_intune_trust": lambda _: Asked(body={"path_id": "phones"}),
+    **{
+        f"est_{what}{suffix}": recipe
+        for suffix, path in (("", ""), ("_of_label", "/phones"), ("_by_certificate", "/phones"))
+        for what, recipe in (
+            ("enroll", device),
+            ("reenroll", renewing_device(f"/.well-known/est{path}/simpleenroll")),
+            ("make_key", device),
+        )
+    },
+    **{
+        f"est_get_{what}{suffix}": of_phones
+        for what in ("ca_certificates", "csr_attributes")
+        for suffix in ("_of_label", "_by_certificate")
+    },
 }
 """How each operation is asked well. What is only looked at, and needs no object to look at, is asked as it stands."""
 
@@ -553,12 +602,24 @@ rows = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 
 
 @pytest.fixture(scope="module")
-def stage(database_server: DatabaseServer, database_template: str) -> Iterator[Stage]:
+def stage(
+    database_server: DatabaseServer, database_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
     """One for all, because an application over PostgreSQL takes longer to make than most operations to answer."""
     url = database_server.create(database_template)
     clock = MovableClock()
     with open_pool(url, size=4) as pool:
-        options = Options(given_keys=GIVEN, rate=None, server_ca=lambda: Authority().certificate, scep=scep_doors())
+        bundle = tmp_path_factory.mktemp("est") / "bundle.pem"
+        bundle.write_text(pem(BIRTH.certificate))
+        labels = EstLabels.of(
+            (
+                *(Kept(label(name, trusted=(BIRTH.certificate,), makes_keys=True)) for name in ("", "phones")),
+                Kept(label("files"), TrustFile(bundle)),
+            )
+        )
+        options = Options(
+            given_keys=GIVEN, rate=None, server_ca=lambda: Authority().certificate, est=labels, scep=scep_doors()
+        )
         api = make_api(options, make_ports(PostgresWork(pool), clock), clock)
         yield Stage(api)
         api.app.close()
@@ -579,7 +640,8 @@ def ask(stage: Stage, row: Row, asked: Asked, **instead: Any) -> Reply:
     body = instead.pop("body", asked.body)
     raw = instead.pop("raw", asked.raw)
     headers = {**asked.headers, **instead.pop("headers", {})}
-    return stage.api.call(row.method, path + query, body, by=asked.by, body=raw, headers=headers)
+    extras = {"gunicorn.socket": asked.shown} if asked.shown else {}
+    return stage.api.call(row.method, path + query, body, by=asked.by, body=raw, headers=headers, extras=extras)
 
 
 @rows
@@ -650,6 +712,8 @@ def test_asked_badly_it_says_what_is_wrong(stage: Stage, row: Row) -> None:
         if not getattr(row.body, "anything", False):
             wrong = {**(asked.body or {}), "no_such_field": 1}
             assert ask(stage, row, asked, body=wrong).fields == ["no_such_field"]
+    elif row.accepts_any:
+        assert ask(stage, row, asked, raw=b"?").status == 400
     elif row.accepts != JSON:
         assert ask(stage, row, asked, headers={"Content-Type": "image/png"}).status == 415
     elif row.query is not None:

@@ -97,7 +97,7 @@ def test_every_tool_is_offered_with_a_closed_schema_that_stands_alone(run: Run) 
         assert tool.input_schema["additionalProperties"] is False
         assert "$ref" not in json.dumps(tool.input_schema)
         assert tool.description
-        assert re.fullmatch(r"certctl_[a-z_]+", tool.name)
+        assert re.fullmatch(r"(certctl|est)_[a-z_]+", tool.name)
 
 
 def test_what_has_no_effect_is_no_argument(described: dict[str, tools.Tool]) -> None:

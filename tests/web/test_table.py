@@ -46,6 +46,7 @@ BODIES: dict[str, Any] = {
     "verify_job": {"target_id": "t", "expected_fingerprint": "ab", "actual_fingerprint": "ab", "verified": True},
     "create_api_key": {"name": "ci"},
     "create_enrolment_secret": {"protocol": "EST"},
+    "reload_est_trust": {"path_id": ""},
     "report_discoveries": {"errors": ["/root: denied"]},
     "claim_discovered_certificate": {"managed_certificate_id": "mc-site"},
     "create_network_scan_target": {"name": "dmz", "cidrs": ["192.0.2.0/24"]},

@@ -13,10 +13,12 @@ parsed, and their readers raise `TooLarge`, `Unreadable` and `Refused` only.
 from certctl_core.pki.cms.algorithms import MODERN, Accepted, Cipher, Digest
 from certctl_core.pki.cms.enveloped import CLOSED, Opened, Recipient, envelop, must_be_recipient, open_envelope
 from certctl_core.pki.cms.signed import Signed, Signer, Unverified, degenerate, parse_signed, read_signed, sign
+from certctl_core.pki.cms.structures import SIGNED_DATA, content_of
 
 __all__ = [
     "CLOSED",
     "MODERN",
+    "SIGNED_DATA",
     "Accepted",
     "Cipher",
     "Digest",
@@ -25,6 +27,7 @@ __all__ = [
     "Signed",
     "Signer",
     "Unverified",
+    "content_of",
     "degenerate",
     "envelop",
     "must_be_recipient",

@@ -71,7 +71,9 @@ class Opened:
 # Closing
 
 
-def envelop(content: bytes, recipient: x509.Certificate, cipher: Cipher = Cipher.AES_256) -> bytes:
+def envelop(
+    content: bytes, recipient: x509.Certificate, cipher: Cipher = Cipher.AES_256, content_type: str = DATA
+) -> bytes:
     """`content`, for the holder of this certificate's RSA key to open, in DER (RSA PKCS #1 v1.5 key transport, which
     every client knows).
 
@@ -86,7 +88,7 @@ def envelop(content: bytes, recipient: x509.Certificate, cipher: Cipher = Cipher
         asn1.integer(0), issuer_and_serial(recipient), algorithm_identifier(_RSA), asn1.octets(encrypted_key)
     )
     encrypted_content = asn1.sequence(
-        asn1.object_identifier(DATA),
+        asn1.object_identifier(content_type),
         algorithm_identifier(cipher.oid, asn1.octets(vector)),
         asn1.tlv(0x80, encrypted),
     )

@@ -219,11 +219,12 @@ def sign(
     *,
     digest: Digest = Digest.SHA256,
     certificates: Sequence[x509.Certificate] = (),
+    content_type: str = DATA,
 ) -> bytes:
     """A message in DER with the signer's certificate and `certificates` in it. `attributes` are the DER of one value
     each, by OID, beside those that every message has; `content` of None is left out, and signed as empty."""
     signed = {
-        _CONTENT_TYPE: asn1.object_identifier(DATA),
+        _CONTENT_TYPE: asn1.object_identifier(content_type),
         _MESSAGE_DIGEST: asn1.octets(digest.of(content or b"")),
         **(attributes or {}),
     }
@@ -240,7 +241,7 @@ def sign(
         asn1.octets(signature),
     )
     encapsulated = asn1.sequence(
-        asn1.object_identifier(DATA), b"" if content is None else asn1.tlv(0xA0, asn1.octets(content))
+        asn1.object_identifier(content_type), b"" if content is None else asn1.tlv(0xA0, asn1.octets(content))
     )
     return _signed_data(
         asn1.set_of(algorithm_identifier(digest.oid, b"")),
@@ -248,6 +249,7 @@ def sign(
         (signer.certificate, *certificates),
         (),
         asn1.set_of(info),
+        version=1 if content_type == DATA else 3,
     )
 
 
@@ -275,10 +277,11 @@ def _signed_data(
     certificates: Sequence[x509.Certificate],
     crls: Sequence[bytes],
     signer_infos: bytes,
+    version: int = 1,
 ) -> bytes:
     encoded = {one.public_bytes(Encoding.DER) for one in certificates}
     content = asn1.sequence(
-        asn1.integer(1),
+        asn1.integer(version),
         digests,
         encapsulated,
         b"\xa0" + asn1.set_of(*encoded)[1:] if encoded else b"",

@@ -195,6 +195,12 @@ def content_info(kind: str, content: bytes) -> bytes:
     return asn1.sequence(asn1.object_identifier(kind), asn1.tlv(0xA0, content))
 
 
+def content_of(data: bytes) -> bytes:
+    """The content of a ContentInfo in DER, as it stands inside of another message. Raises `Unreadable`."""
+    with parsing("the message"):
+        return whole(typed.decode_der(ContentInfo, data).content)
+
+
 def issuer_and_serial(certificate: x509.Certificate) -> bytes:
     """DER of a certificate's IssuerAndSerialNumber."""
     return asn1.sequence(certificate.issuer.public_bytes(), asn1.integer(certificate.serial_number))
