@@ -55,6 +55,13 @@ def interop(session: nox.Session) -> None:
     session.run("pytest", "tests/interop", *session.posargs, env={"PATH": path})
 
 
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """100,000 new mutations for every reader of foreign bytes. Takes half an hour; arguments go to pytest."""
+    install(session, "test")
+    session.run("pytest", "-n", "2", "tests/mutations", *session.posargs, env={"CERTCTL_MUTATIONS": "100000"})
+
+
 def zlint(session: nox.Session) -> Path:
     """The folder with zlint in it, which is made with Go. Where that is missing, tests that need it say so."""
     folder = session.cache_dir.resolve() / f"zlint-{ZLINT}"

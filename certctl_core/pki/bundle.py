@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from certctl_core.errors import Invalid, Unreadable
-from certctl_core.pki import keys, names, reading
+from certctl_core.pki import keys, names, reading, rounds
 from certctl_core.pki.keys import PrivateKey
 from certctl_core.pki.untrusted import capped, parsing
 
@@ -55,7 +55,7 @@ def leaf_and_chain(
         one
         for one in distinct
         if not any(
-            reading.is_issued_by(other, one) for other in distinct if other != one and other.issuer == one.subject
+            reading.names_issuer(other, one) and reading.is_issued_by(other, one) for other in distinct if other != one
         )
     ]
     if len(leafs) != 1:
@@ -111,6 +111,7 @@ def from_pkcs12(
     """Key, its certificate, and the other certificates. Raises `TooLarge` and `Unreadable`, also for a wrong password,
     and `Refused` for a weak key."""
     raw = capped(data, "the PKCS #12 file", MAX_PKCS12_BYTES)
+    rounds.require_few(raw, "the PKCS #12 file")
     with parsing("the PKCS #12 file"):
         loaded = pkcs12.load_pkcs12(raw, password.encode() or None)
         private_key = None if loaded.key is None else keys.supported(loaded.key)

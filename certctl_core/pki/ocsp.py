@@ -48,7 +48,8 @@ def read_request(der: bytes) -> OcspQuestion:
     """The one question of a request. A signature on it is not looked at.
 
     Raises `TooLarge`, and `Unreadable` for what deserves `MALFORMED_REQUEST`: bytes that are no request, more than one
-    CertID, a nonce of 0 or more than 128 octets (RFC 9654 section 2.1), an unknown critical extension.
+    CertID, a serial number that no certificate has (RFC 5280 section 4.1.2.2), a nonce of 0 or more than 128 octets
+    (RFC 9654 section 2.1), an unknown critical extension.
     """
     data = capped(der, "the OCSP request", MAX_REQUEST_BYTES)
     with parsing("the OCSP request"):
@@ -57,6 +58,8 @@ def read_request(der: bytes) -> OcspQuestion:
         algorithm = request.hash_algorithm
         if type(algorithm) not in _HASHES:
             raise Unreadable(f"the OCSP request hashes with {algorithm.name}, which is not supported")
+        if request.serial_number <= 0:
+            raise Unreadable("the OCSP request asks about a serial number that is not positive")
         return OcspQuestion(
             serial_number=serials.canonical(request.serial_number),
             issuer_name_hash=request.issuer_name_hash,

@@ -123,7 +123,7 @@ class _Search:
         if len(path) >= MAX_PATH:
             return ()
         for above in self._above:
-            if above in path or above.subject != path[-1].issuer or self._steps <= 0:
+            if above in path or not reading.names_issuer(path[-1], above) or self._steps <= 0:
                 continue
             self._steps -= 1
             if reading.is_issued_by(path[-1], above) and (found := self._from((*path, above))):
@@ -280,8 +280,12 @@ def room_below(chain: Sequence[x509.Certificate]) -> int | None:
 
 
 def _is_self_issued(certificate: x509.Certificate) -> bool:
-    return certificate.issuer == certificate.subject
+    return reading.names_issuer(certificate, certificate)
 
 
 def _name(certificate: x509.Certificate) -> str:
-    return repr(certificate.subject.rfc4514_string())
+    try:
+        with parsing("the certificate"):
+            return repr(certificate.subject.rfc4514_string())
+    except Unreadable:
+        return "a certificate whose name cannot be read"

@@ -139,6 +139,15 @@ def key_identifier_of(certificate: x509.Certificate) -> bytes:
         return keys.key_identifier(certificate.public_key())
 
 
+def names_issuer(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Whether `child` says that `parent` issued it. A name that cannot be read is nobody's."""
+    try:
+        with parsing("the certificate"):
+            return child.issuer == parent.subject
+    except Unreadable:
+        return False
+
+
 def is_issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     """Whether `parent`'s name and key are those that signed `child`. Nothing is said of validity or constraints."""
     try:
@@ -155,8 +164,8 @@ def chain_above(leaf: x509.Certificate, pool: Sequence[x509.Certificate]) -> tup
     chain: list[x509.Certificate] = []
     below = leaf
     left = [one for one in pool if one != leaf]
-    while below.issuer != below.subject:
-        above = next((one for one in left if one.subject == below.issuer and is_issued_by(below, one)), None)
+    while not names_issuer(below, below):
+        above = next((one for one in left if names_issuer(below, one) and is_issued_by(below, one)), None)
         if above is None:
             break
         chain.append(above)

@@ -18,9 +18,9 @@ _INDEFINITE: Final = 0x80
 _OCTETS_IN_PIECES: Final = asn1.OCTET_STRING | _CONSTRUCTED
 
 
-def to_der(data: bytes) -> bytes:
-    """The one value that `data` is, in definite-length form. Raises `Unreadable`."""
-    reader = _Reader(data)
+def to_der(data: bytes, most: int = MAX_VALUES) -> bytes:
+    """The one value that `data` is, made of at most so many, in definite-length form. Raises `Unreadable`."""
+    reader = _Reader(data, most)
     tag, content = reader.value(len(data), 0)
     if reader.at != len(data):
         raise Unreadable("there are bytes behind the end of the message")
@@ -28,9 +28,9 @@ def to_der(data: bytes) -> bytes:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, most: int) -> None:
         self._data = data
-        self._left = MAX_VALUES
+        self._left = most
         self.at = 0
 
     def value(self, end: int, depth: int) -> tuple[int, bytes]:

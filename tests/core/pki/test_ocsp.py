@@ -189,6 +189,16 @@ def test_what_is_no_request_is_malformed() -> None:
         ocsp.read_request(bytes(ocsp.MAX_REQUEST_BYTES + 1))
 
 
+@pytest.mark.parametrize("octets", ["00", "ff", "80"])
+def test_a_question_about_a_serial_number_that_none_has_is_malformed(octets: str) -> None:
+    """RFC 5280 section 4.1.2.2: serial numbers are positive."""
+    request = library.OCSPRequestBuilder().add_certificate_by_hash(bytes(32), bytes(32), 1, hashes.SHA256()).build()
+    der = request.public_bytes(Encoding.DER)
+    assert der.endswith(b"\x02\x01\x01")
+    with pytest.raises(Unreadable, match="not positive"):
+        ocsp.read_request(der[:-1] + bytes.fromhex(octets))
+
+
 WITH_NONCE = _request(hashes.SHA1(), (x509.OCSPNonce(bytes(32)), False))  # noqa: S303
 
 

@@ -165,6 +165,20 @@ def _ended_before() -> tuple[str, ...]:
     return paths.chain_problems((late, *past.chain))
 
 
+def test_a_certificate_with_an_issuer_that_cannot_be_read_was_issued_by_nobody() -> None:
+    """The library parses names when they are asked for."""
+    whole = LEAF.issuer.public_bytes()
+    # As long as the name was: one RDN, of something that is no attribute.
+    nonsense = whole[:2] + b"\x31" + bytes([len(whole) - 4]) + b"\x04" + bytes([len(whole) - 6]) + bytes(len(whole) - 6)
+    broken = x509.load_der_x509_certificate(DER.replace(whole, nonsense, 1))
+    assert not reading.names_issuer(broken, broken)
+    assert reading.chain_above(broken, CHAIN) == ()
+    assert not paths.judge(broken, CHAIN, [ROOT.certificate])
+    assert not paths.judge(LEAF, [broken], [broken])
+    with pytest.raises(Unreadable, match="leaf certificates"):
+        bundle.leaf_and_chain([broken, LEAF])
+
+
 @pytest.mark.parametrize("kind", plans.DETERMINISTIC_KINDS)
 @pytest.mark.parametrize("password", ["", "pässword"])
 def test_a_pkcs12_file_gives_back_what_went_in(kind: KeyKind, password: str) -> None:
