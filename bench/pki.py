@@ -113,7 +113,7 @@ def crl_rows() -> Iterator[tuple[str, str, str, str, str]]:
         ]
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         started = time.perf_counter()
-        der = crl.sign_crl(authority, CrlPlan(1, NOW, NOW + timedelta(days=1), entries))
+        der = crl.sign_crl(authority, CrlPlan(1, NOW, NOW + timedelta(days=1), crl.entries(entries)))
         signed = time.perf_counter() - started
         started = time.perf_counter()
         crl.entry_of(crl.read(der), entries[-1].serial_number)

@@ -36,6 +36,7 @@ from certctl_core.models.certificates import (
     ManagedCertificate,
     Revocation,
 )
+from certctl_core.models.crls import CrlDuty, StoredCrl
 from certctl_core.models.delegates import Delegate
 from certctl_core.models.enrolment import Enrolment, EnrolmentSecret
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
@@ -49,7 +50,7 @@ from certctl_core.models.observed import (
 from certctl_core.models.policies import PolicyRule, PolicyViolation
 from certctl_core.models.records import AuditEvent, LoopState, Notification, NotificationStatus
 from certctl_core.models.trail import Checkpoint, Entry
-from certctl_core.ports.store import Is, Place, Query, StoredCrl, StoredSigner
+from certctl_core.ports.store import Is, Place, Query, StoredSigner
 
 F = TypeVar("F")
 
@@ -551,12 +552,10 @@ DELEGATES: Final = Kind(
     references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
 )
 CRLS: Final = Kind(
-    "crl_cache",
-    "CRL",
-    StoredCrl,
-    identity="issuer_id",
-    columns={"number": "crl_number", "der": "crl_der", "revocations": "revoked_count"},
-    references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),),
+    "crls", "CRL", StoredCrl, identity="key", references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),)
+)
+CRL_DUTIES: Final = Kind(
+    "crl_scopes", "CRL", CrlDuty, identity="key", references=(Reference("issuer_id", "issuers", OnDelete.CASCADE),)
 )
 BULK_OPERATIONS: Final = Kind(
     "bulk_operations",
@@ -667,6 +666,7 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     AUTHORITIES,
     DELEGATES,
     CRLS,
+    CRL_DUTIES,
     BULK_OPERATIONS,
     SCANS,
     DISCOVERED,

@@ -162,6 +162,7 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
         public_url=settings.web.public_url,
         lease=settings.jobs.lease,
         bypass_approvals=settings.jobs.approval_bypass,
+        crls=settings.crls.rules,
         meter=PrometheusMeter(),
     )
     return Backend(ports, pool)

@@ -62,6 +62,8 @@ class Endpoint:
             if_none_match=req.get_header("If-None-Match") or "",
             route=row.path,
             peer=peer_of(req.env, known.client, req.get_header("Authorization") or "") if row.reads_peer else _NOBODY,
+            if_modified_since=req.get_header("If-Modified-Since") or "",
+            byte_range=_byte_range(req),
         )
         asked = None
         if row.body is not None:
@@ -71,6 +73,11 @@ class Endpoint:
             return row.run(call, asked)
         except Invalid as error:
             raise reading.in_wire_names(error, row.body) if row.body else error from None
+
+
+def _byte_range(req: falcon.Request) -> str:
+    """The Range that is asked for; with If-Range nobody knows yet of what, so the whole is the answer."""
+    return "" if req.get_header("If-Range") else req.get_header("Range") or ""
 
 
 def _must_be_ids(row: Row, params: Mapping[str, str]) -> None:

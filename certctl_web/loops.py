@@ -15,6 +15,7 @@ from certctl_core.usecases import (
     audit,
     bulk,
     bulk_batches,
+    crls,
     delegates,
     discovery,
     endpoints,
@@ -106,6 +107,10 @@ def _tallies(on: Duty) -> int:
     return tallies.tally(on.ports)
 
 
+def _crls(on: Duty) -> int:
+    return crls.sweep(on.ports)
+
+
 def _delegates(on: Duty) -> int:
     return delegates.renew_due(on.ports)
 
@@ -129,6 +134,7 @@ def _housekeeping(on: Duty) -> int:
     alerts.forget(on.ports)
     scep.forget(on.ports)
     delegates.forget(on.ports)
+    crls.forget(on.ports)
     notifications.purge(on.ports, on.settings.storage.notification_retention)
     tallies.close_days(on.ports)
     violations.purge(on.ports, on.settings.storage.violation_retention)
@@ -152,6 +158,7 @@ LOOPS: Final[Sequence[Loop]] = (
     Loop("audit_seal", lambda every: every.audit_seal, _seals, "seals new events of the audit trail"),
     Loop("tallies", lambda _: TALLY_EVERY, _tallies, "takes changes into the totals of lists and statistics"),
     Loop("policy_check", lambda every: every.policy_check, _policy_checks, "judges again what time or a rule changed"),
+    Loop("crl_generation", lambda every: every.crls, _crls, "makes CRLs after a revocation, and before they end"),
     Loop("delegate_renewal", lambda every: every.delegates, _delegates, "renews certificates of our own services"),
     Loop("ca_retirement", lambda every: every.delegates, _hierarchy, "finishes CAs whose last certificate has ended"),
     Loop("housekeeping", lambda every: every.housekeeping, _housekeeping, "removes what is old enough to be forgotten"),

@@ -34,6 +34,7 @@ def _histogram(name: str, about: str, labels: Sequence[str], bounds: Sequence[fl
 _requests: Final = _histogram("http_request", "Time to answer a request.", ("operation", "status"), _REQUEST_SECONDS)
 _issuance: Final = _histogram("issuance", "Time that a CA took to answer.", ("issuer_type", "outcome"), _CA_SECONDS)
 _deployment: Final = _histogram("deployment", "Time from handing out to the end.", ("outcome",), _WORK_SECONDS)
+_crls: Final = _histogram("crl", "Time that making a CRL took.", ("kind", "outcome"), _CA_SECONDS)
 _loops: Final = _histogram("loop", "Time that a run of a loop took.", ("loop", "outcome"), _LOOP_SECONDS)
 
 
@@ -59,6 +60,9 @@ class PrometheusMeter(Meter):
 
     def deployed(self, outcome: str, took: timedelta, /) -> None:
         _deployment.labels(outcome).observe(took.total_seconds())
+
+    def crl_made(self, kind: str, outcome: str, took: timedelta, /) -> None:
+        _crls.labels(kind, outcome).observe(took.total_seconds())
 
     def challenged(self, label: str, verdict: str, /) -> None:
         _challenges.labels(label, verdict).inc()
@@ -107,6 +111,9 @@ class _Fleet(Collector):
             "agent_total": ("Agents, without retired ones.", gauge.agent_total),
             "agent_online": ("Agents that were heard of lately.", gauge.agent_online),
             "job_pending": ("Jobs that wait.", gauge.job_pending),
+            "crl_failing": ("CRLs that could not be made when it was last tried.", gauge.crl_failing),
+            "crl_ended": ("Published CRLs whose nextUpdate is over.", gauge.crl_ended),
+            "crl_late_seconds": ("Seconds for which the CRL that waited longest has been due.", gauge.crl_late_seconds),
             "uptime_seconds": ("Seconds since the server was started.", self._facts.uptime.uptime_seconds),
         }
         counters = {

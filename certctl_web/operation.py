@@ -51,6 +51,8 @@ class Call(Generic[Q]):
     body: bytes = b""
     content_type: str = ""
     if_none_match: str = ""
+    if_modified_since: str = ""
+    byte_range: str = ""
     route: str = ""
     peer: Peer = field(factory=Peer)
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 import attrs
 from attrs import Factory, evolve, field, frozen
 
+from certctl_core.models.crls import MAX_PARTITIONS, CrlRules
 from certctl_web import scep_settings
 from certctl_web.scep_settings import Scep, ScepDoor
 from certctl_web.setting import (
@@ -310,6 +311,14 @@ class Schedule:
             "How often new events of the audit trail are sealed and a checkpoint is signed, if there are any.",
         ),
     ] = timedelta(seconds=10)
+    crls: Annotated[
+        timedelta,
+        Row(
+            "CRL_GENERATION_INTERVAL",
+            _INTERVAL,
+            "How often CRLs are looked for that are due: because something was revoked, or they will end.",
+        ),
+    ] = timedelta(seconds=15)
     policy_check: Annotated[
         timedelta,
         Row(
@@ -392,6 +401,59 @@ class Observation:
 
 
 @frozen
+class Crls:
+    """How CRLs are made."""
+
+    life: Annotated[
+        timedelta,
+        Row(
+            "CRL_LIFETIME",
+            duration(timedelta(hours=1)),
+            "How long a CRL may be relied upon (nextUpdate). It is made again at half of that at the latest.",
+        ),
+    ] = timedelta(hours=24)
+    deltas: Annotated[
+        str,
+        Row(
+            "CRL_DELTAS",
+            one_of("auto", "always", "never"),
+            "Publish delta CRLs beside complete ones: from CRL_DELTAS_FROM entries on, always, or never.",
+        ),
+    ] = "auto"
+    deltas_from: Annotated[
+        int, Row("CRL_DELTAS_FROM", whole(1, 100_000_000), "Entries from which on a CRL has deltas (CRL_DELTAS=auto).")
+    ] = 50_000
+    full_pause: Annotated[
+        timedelta,
+        Row(
+            "CRL_FULL_INTERVAL",
+            duration(timedelta(0)),
+            "Least time between two complete CRLs of which there are deltas. With more than 0s only the deltas tell of "
+            "a revocation within a minute.",
+        ),
+    ] = timedelta(0)
+    partitions: Annotated[
+        int,
+        Row(
+            "CRL_PARTITIONS",
+            whole(0, MAX_PARTITIONS),
+            "Parts of an issuer's CRL over which new certificates are spread; 1 for none, 0 for as many as the size "
+            "asks for. Needs PUBLIC_URL.",
+        ),
+    ] = 0
+    partition_size: Annotated[
+        int,
+        Row("CRL_PARTITION_SIZE", whole(100, 100_000_000), "Entries of a part when their number follows the size."),
+    ] = 100_000
+
+    @property
+    def rules(self) -> CrlRules:
+        """What these settings say together."""
+        deltas_from = {"auto": self.deltas_from, "always": 0, "never": None}[self.deltas]
+        return CrlRules(self.life, deltas_from, self.full_pause, self.partitions or None, self.partition_size)
+
+
+@frozen
 class Lifecycle:
     """Stopping, and being stopped."""
 
@@ -418,6 +480,7 @@ class Settings:
     schedule: Schedule = Factory(Schedule)
     jobs: Jobs = Factory(Jobs)
     observation: Observation = Factory(Observation)
+    crls: Crls = Factory(Crls)
     lifecycle: Lifecycle = Factory(Lifecycle)
     scep: Scep = Factory(Scep)
     scep_door: ScepDoor = Factory(ScepDoor)

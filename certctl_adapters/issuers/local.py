@@ -27,11 +27,11 @@ from certctl_core.errors import (
 )
 from certctl_core.ids import mint
 from certctl_core.models.authorities import SEALED, AuthorityState
-from certctl_core.pki import ca, crl, delegate, keys, ocsp, reading
+from certctl_core.pki import ca, crl, delegate, distribution, keys, ocsp, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.names import MAX_COMMON_NAME
-from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, LeafPlan, OcspAnswer, OcspQuestion
 from certctl_core.ports.issuer import (
     AnswersOcsp,
     AuthorityFacts,
@@ -120,8 +120,8 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
             plan,
             not_before=max(plan.not_before, held.authority.certificate.not_valid_before_utc),
             not_after=min(plan.not_after, held.authority.certificate.not_valid_after_utc),
-            crl_urls=self.settings.crl_distribution_point_urls or plan.crl_urls,
-            ocsp_urls=(held.ocsp_url,) if held.ocsp_url else plan.ocsp_urls,
+            crl_urls=() if plan.is_short_lived else self._crl_urls(held, plan),
+            ocsp_urls=(held.ocsp_url,) if held.ocsp_url and not plan.is_short_lived else plan.ocsp_urls,
             ca_issuers_urls=self._addresses(held, plan.ca_issuers_urls),
         )
         try:
@@ -145,6 +145,14 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
         if held.is_plain:
             return urls
         return tuple(f"{url}/{held.authority.key_identifier.hex()}" for url in urls)
+
+    def _crl_urls(self, held: Held, plan: LeafPlan) -> tuple[str, ...]:
+        """The distribution point of a leaf names the CA that signs it, unless that is the oldest one there is."""
+        signs, oldest = held.authority.key_identifier, self.authorities()[-1].key_identifier
+        urls = plan.crl_urls
+        if signs != oldest:
+            urls = tuple(distribution.of_authority(url, signs.hex()) for url in urls)
+        return self.settings.crl_distribution_point_urls or urls
 
     def chain(self) -> Sequence[x509.Certificate]:
         return self.authority.chain

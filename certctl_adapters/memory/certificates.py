@@ -1,4 +1,4 @@
-"""Certificates, their versions, attempts, revocations and deployments, and the CAs behind them, in memory."""
+"""Certificates, their versions, attempts and deployments, and the CAs behind them, in memory."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,6 @@ from attrs import evolve
 from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, CRLS, ISSUERS, REVOCATIONS, TARGETS, VERSIONS
 from certctl_adapters.memory.table import MemoryTable, by, is_due
 from certctl_adapters.memory.transaction import Transaction
-from certctl_core.errors import NotFound
 from certctl_core.ids import AgentId, CertificateId, IssuerId, RenewalPolicyId, TargetId, VersionId
 from certctl_core.models.catalog import ConfiguredTarget
 from certctl_core.models.certificates import (
@@ -20,12 +19,10 @@ from certctl_core.models.certificates import (
     Deployment,
     IssuanceAttempt,
     ManagedCertificate,
-    Revocation,
 )
 from certctl_core.ports.store import (
     Attempts,
     Certificates,
-    Crls,
     Deployments,
     Page,
     Revocations,
@@ -35,8 +32,6 @@ from certctl_core.ports.store import (
 )
 
 _DEPLOYMENTS = "certificate_target_mappings"
-_REVOCATION_COUNTS = "revocation_counts"
-_CRL_NUMBERS = "crl_numbers"
 _MAY_EXPIRE = (CertificateStatus.ACTIVE, CertificateStatus.EXPIRING, CertificateStatus.FAILED)
 _IN_USE = (*_MAY_EXPIRE, CertificateStatus.RENEWAL_IN_PROGRESS)
 
@@ -203,35 +198,6 @@ class MemoryAttempts(MemoryTable[IssuanceAttempt], Attempts):
     ) -> Mapping[CertificateId, int]:
         found = {certificate_id: self.issued_since(certificate_id, since) for certificate_id in certificate_ids}
         return {certificate_id: count for certificate_id, count in found.items() if count}
-
-
-class MemoryRevocations(Revocations):
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._table = MemoryTable(transaction, REVOCATIONS)
-
-    def add(self, revocation: Revocation) -> None:
-        self._table.add(revocation)
-        self._transaction.set(_REVOCATION_COUNTS, revocation.issuer_id, self.count(revocation.issuer_id) + 1)
-
-    def add_many(self, revocations: Sequence[Revocation]) -> None:
-        for revocation in revocations:
-            self.add(revocation)
-
-    def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None:
-        wanted = (issuer_id, serial_number)
-        found = self._table.select(lambda r: (r.issuer_id, r.serial_number) == wanted, by("id"))
-        return found[0] if found else None
-
-    def of(self, certificate_ids: Iterable[CertificateId]) -> Sequence[Revocation]:
-        wanted = set(certificate_ids)
-        return self._table.select(lambda r: r.certificate_id in wanted, by("revoked_at", "id"))
-
-    def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:
-        return iter(self._table.select(lambda r: r.issuer_id == issuer_id and r.not_after > now, by("serial_number")))
-
-    def count(self, issuer_id: IssuerId) -> int:
-        return int(self._transaction.rows(_REVOCATION_COUNTS).get(issuer_id, 0))
 
 
 class MemoryDeployments(Deployments):

@@ -13,12 +13,11 @@ from certctl_adapters.memory.bulk import MemoryBulkOperations
 from certctl_adapters.memory.certificates import (
     MemoryAttempts,
     MemoryCertificates,
-    MemoryCrls,
     MemoryDeployments,
-    MemoryRevocations,
     MemoryTargets,
     MemoryVersions,
 )
+from certctl_adapters.memory.crls import MemoryCrls, MemoryRevocations
 from certctl_adapters.memory.delegates import MemoryDelegates
 from certctl_adapters.memory.enrolments import MemoryEnrolments, MemoryEnrolmentSecrets
 from certctl_adapters.memory.jobs import MemoryJobs

@@ -86,9 +86,20 @@ class Transaction:
                 if not cursor.nextset():
                     return found
 
-    def stream(self, name: str, statement: Statement, parameters: Parameters, batch: int = 2000) -> Iterator[Row]:
-        """Rows fetched by a cursor of the server, `batch` at a time, so that a long answer is never held whole."""
-        with our_errors(), self._open().cursor(name) as cursor:
+    def binary_row(self, statement: Statement, parameters: Parameters) -> Row:
+        """The only row of a statement, sent as it is rather than as text: for octets, which text would double."""
+        with our_errors(), self._open().cursor(binary=True) as cursor:
+            row = cursor.execute(statement, parameters).fetchone()
+        if row is None:
+            raise AssertionError("the statement gave no row")
+        return row
+
+    def stream(
+        self, name: str, statement: Statement, parameters: Parameters, batch: int = 2000, *, binary: bool = False
+    ) -> Iterator[Row]:
+        """Rows fetched by a cursor of the server, `batch` at a time, so that a long answer is never held whole.
+        `binary` as in `binary_row`."""
+        with our_errors(), self._open().cursor(name, binary=binary) as cursor:
             cursor.itersize = batch
             yield from cursor.execute(statement, parameters)
 

@@ -28,6 +28,7 @@ from certctl_adapters.postgres.certificates import (
     PostgresTargets,
     PostgresVersions,
 )
+from certctl_adapters.postgres.crls import PostgresCrls
 from certctl_adapters.postgres.delegates import PostgresDelegates
 from certctl_adapters.postgres.enrolments import PostgresEnrolments, PostgresEnrolmentSecrets
 from certctl_adapters.postgres.jobs import PostgresJobs
@@ -42,7 +43,7 @@ from certctl_adapters.postgres.policies import (
 from certctl_adapters.postgres.presented import PostgresPresented
 from certctl_adapters.postgres.quotas import PostgresQuotas
 from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTrail, PostgresLoops
-from certctl_adapters.postgres.revocations import PostgresCrls, PostgresRevocations
+from certctl_adapters.postgres.revocations import PostgresRevocations
 from certctl_adapters.postgres.schedule import PostgresAlerts, PostgresPace, PostgresReschedulings
 from certctl_adapters.postgres.seals import PostgresSeals
 from certctl_adapters.postgres.table import PostgresTable, shape_of

@@ -98,8 +98,14 @@ def renew(server: Server, given: Namespace) -> Result:
 
 
 def revoke(server: Server, given: Namespace) -> Result:
-    told = server.post(one("certificates", given.id, "revoke"), {"reason": given.reason})
+    asked = {"reason": given.reason, "invalid_since": given.invalid_since}
+    told = server.post(one("certificates", given.id, "revoke"), {name: said for name, said in asked.items() if said})
     return _done(told, f"Certificate {given.id} revoked: {given.reason}.")
+
+
+def release(server: Server, given: Namespace) -> Result:
+    told = server.post(one("certificates", given.id, "release"), {})
+    return _done(told, f"Certificate {given.id} released from hold.")
 
 
 def _done(told: Any, words: str) -> Result:
@@ -201,12 +207,20 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         name="certs revoke",
         covers=("revoke_certificate",),
-        help="revoke every version of a certificate, for good",
+        help="revoke every version of a certificate, for good unless the reason is certificateHold",
         run=revoke,
         arguments=(
             ID,
             argument("--reason", required=True, choices=REASONS, metavar="REASON", help=f"why: {', '.join(REASONS)}"),
+            flag("invalid-since", "from when on its key was not good any more, such as 2026-11-01T12:00:00Z"),
         ),
+    ),
+    Command(
+        name="certs release",
+        covers=("release_certificate",),
+        help="take a certificate off hold that was revoked as certificateHold",
+        run=release,
+        arguments=(ID,),
     ),
     Command(
         name="certs archive",

@@ -5,7 +5,8 @@
                          │   └──fail──▶ Failed       │ └─approach─▶ Expiring
                          └──────renew─────┴──────────┴──────renew───────┘
 
-Revoke and archive lead out of the circle. An Expired certificate may be renewed: what has to be proved is the name,
+Revoke and archive lead out of the circle; only what was revoked as being on hold can be released into it again, or be
+revoked for good. An Expired certificate may be renewed: what has to be proved is the name,
 and a fleet that was switched off for a month must recover without a human. A Revoked one may not: its names were
 withdrawn on purpose, and reviving them takes a new certificate.
 """
@@ -28,6 +29,8 @@ class CertificateEvent(Enum):
     APPROACH_EXPIRY = "mark as expiring"
     LAPSE = "expire"
     REVOKE = "revoke"
+    CONFIRM = "revoke for good"
+    RELEASE = "release"
     ARCHIVE = "archive"
     ABANDON = "abandon renewal of"
 
@@ -45,6 +48,8 @@ CERTIFICATE: Machine[S, CertificateEvent] = Machine(
         **from_each((S.ACTIVE, S.EXPIRING), CertificateEvent.APPROACH_EXPIRY, S.EXPIRING),
         **from_each((S.ACTIVE, S.EXPIRING, S.FAILED), CertificateEvent.LAPSE, S.EXPIRED),
         **from_each(_LIVING, CertificateEvent.REVOKE, S.REVOKED),
+        (S.REVOKED, CertificateEvent.CONFIRM): S.REVOKED,
+        (S.REVOKED, CertificateEvent.RELEASE): S.ACTIVE,
         **from_each((*_LIVING, S.REVOKED), CertificateEvent.ARCHIVE, S.ARCHIVED),
         (S.RENEWAL_IN_PROGRESS, CertificateEvent.ABANDON): S.FAILED,
     },

@@ -29,7 +29,8 @@ class TestStatus(Enum):
 @frozen(kw_only=True)
 class ConfiguredIssuer:
     """A CA the operator set up. `config` holds the settings with secrets masked,
-    `sealed_config` all of them, sealed. `team_ids` are the teams it is limited to; none: everybody may use it."""
+    `sealed_config` all of them, sealed. `team_ids` are the teams it is limited to; none: everybody may use it.
+    `crl_partitions` is over how many parts of its CRL new certificates are spread, 0 when it is not in parts."""
 
     id: IssuerId
     name: str
@@ -38,6 +39,7 @@ class ConfiguredIssuer:
     sealed_config: bytes | None = field(default=None, repr=False)
     enabled: bool = True
     team_ids: tuple[TeamId, ...] = ()
+    crl_partitions: int = 0
     source: ConfigSource = ConfigSource.DATABASE
     test_status: TestStatus = TestStatus.UNTESTED
     last_tested_at: datetime | None = None

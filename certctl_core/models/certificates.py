@@ -140,8 +140,8 @@ class AttemptStatus(Enum):
 class IssuanceAttempt:
     """One order at one CA, written down before the CA is called.
 
-    Serial number and validity are fixed here, so that doing the call again after a crash asks for the same
-    certificate rather than for a second one.
+    Serial number, validity and the part of the CRL that the certificate will name (0: it is not in parts) are fixed
+    here, so that doing the call again after a crash asks for the same certificate rather than for a second one.
     """
 
     id: AttemptId
@@ -154,6 +154,7 @@ class IssuanceAttempt:
     serial_number: str
     not_before: datetime
     not_after: datetime
+    crl_partition: int = 0
     status: AttemptStatus = AttemptStatus.REQUESTED
     upstream_order_id: str = ""
     error: str = ""
@@ -192,7 +193,14 @@ class CertificateVersion:
 
 @frozen(kw_only=True)
 class Revocation:
-    """A serial number that is no longer to be believed. Immutable, like the CRL entry made from it."""
+    """A serial number that is no longer to be believed.
+
+    `authority` is the key identifier (hex) of the CA that signed it, and `partition` the part of that CA's CRL that it
+    is on: 0 where there are no parts, None for what is on none. `entry` is what stands there for it in DER. While
+    nobody has worked these out they are empty. `change` numbers what happened in that part, by the store.
+    `invalid_since` is from when on the key is known or thought not to have been good (invalidityDate). One that was on
+    hold and has been released is no revocation any more: it stays on record for the deltas that have to tell.
+    """
 
     id: RevocationId
     certificate_id: CertificateId
@@ -202,7 +210,13 @@ class Revocation:
     revoked_by: str
     revoked_at: datetime
     not_after: datetime
+    invalid_since: datetime | None = None
     issuer_notified: bool = False
+    authority: str = ""
+    partition: int | None = None
+    entry: bytes = field(default=b"", repr=False)
+    change: int = field(default=0, eq=False)
+    released_at: datetime | None = None
 
 
 @frozen(kw_only=True)

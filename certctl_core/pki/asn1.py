@@ -20,11 +20,15 @@ NULL: Final = b"\x05\x00"
 
 def tlv(tag: int, content: bytes) -> bytes:
     """One value in definite-length form (X.690 section 8.1.3)."""
-    length = len(content)
+    return header(tag, len(content)) + content
+
+
+def header(tag: int, length: int) -> bytes:
+    """What stands before a content of so many octets."""
     if length < 0x80:
-        return bytes((tag, length)) + content
+        return bytes((tag, length))
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
+    return bytes((tag, 0x80 | len(octets))) + octets
 
 
 def sequence(*parts: bytes) -> bytes:
@@ -47,13 +51,16 @@ def time(at: datetime) -> bytes:
 
     A fraction of a second is dropped. Raises `Invalid` for a time without zone.
     """
-    if at.tzinfo is not UTC:
-        if at.tzinfo is None:
-            raise Invalid(f"{at} is a time without zone")
-        at = at.astimezone(UTC)
+    at = _in_utc(at)
     # A million of these are written for a large CRL; strftime takes three times as long.
     if at.year < 2050:
         return b"\x17\x0d%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
+    return generalized_time(at)
+
+
+def generalized_time(at: datetime) -> bytes:
+    """GeneralizedTime whatever the year, as extensions have it (RFC 5280 section 5.3.2). As `time` otherwise."""
+    at = _in_utc(at)
     return b"\x18\x0f%04d%02d%02d%02d%02d%02dZ" % (at.year, at.month, at.day, at.hour, at.minute, at.second)
 
 
@@ -82,3 +89,11 @@ def printable(text: str) -> bytes:
 def set_of(*parts: bytes) -> bytes:
     """SET OF encoded values, in the order of DER (X.690 section 11.6)."""
     return tlv(SET, b"".join(sorted(parts)))
+
+
+def _in_utc(at: datetime) -> datetime:
+    if at.tzinfo is UTC:
+        return at
+    if at.tzinfo is None:
+        raise Invalid(f"{at} is a time without zone")
+    return at.astimezone(UTC)

@@ -1,12 +1,25 @@
 """Certificate revocation lists (RFC 5280 section 5): signed from a plan, and read.
 
 The list is assembled by hand, because its cost must stay in proportion to its entries; the library's builder makes an
-object for each. What the two make is the same, byte for byte (tests compare them). A CRL is a v2 list with
-authorityKeyIdentifier and cRLNumber. An entry has a reasonCode unless that would say "unspecified" (section 5.3.1),
-which is said by saying nothing.
+object for each. What the two make is the same, byte for byte (tests compare them). Entries are encoded when something
+is revoked, and joined when a list is made.
+
+What a CRL contains beside its entries, in this order:
+
+| extension                | critical | content                                                                  |
+|--------------------------|----------|--------------------------------------------------------------------------|
+| authorityKeyId           | no       | the issuer's subjectKeyIdentifier                                        |
+| cRLNumber                | no       | complete ones and deltas of an issuer share the sequence (section 5.2.3) |
+| deltaCRLIndicator        | yes      | in a delta: the number of the complete CRL that it adds to               |
+| issuingDistributionPoint | yes      | in a part: the URLs that the leafs have in their distribution point      |
+| freshestCRL              | no       | in a complete one that has deltas: where they are                        |
+
+An entry has a reasonCode unless that would say "unspecified" (section 5.3.1), which is said by saying nothing, and an
+invalidityDate when one is known.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Final
 
@@ -26,8 +39,15 @@ FLAGS: Final = {reason: x509.ReasonFlags[reason.name.lower()] for reason in Revo
 
 _VERSION_2: Final = asn1.integer(1)
 _OID_REASON: Final = bytes.fromhex("0603551d15")
-_OID_AUTHORITY_KEY: Final = bytes.fromhex("0603551d23")
-_OID_NUMBER: Final = bytes.fromhex("0603551d14")
+_OID_INVALIDITY_DATE: Final = bytes.fromhex("0603551d18")
+_OIDS: Final = {
+    x509.AuthorityKeyIdentifier.oid: bytes.fromhex("0603551d23"),
+    x509.CRLNumber.oid: bytes.fromhex("0603551d14"),
+    x509.DeltaCRLIndicator.oid: bytes.fromhex("0603551d1b"),
+    x509.IssuingDistributionPoint.oid: bytes.fromhex("0603551d1c"),
+    x509.FreshestCRL.oid: bytes.fromhex("0603551d2e"),
+}
+_REMOVE_FROM_CRL: Final = 8
 
 
 def sign_crl(authority: Authority, plan: CrlPlan) -> bytes:
@@ -37,19 +57,23 @@ def sign_crl(authority: Authority, plan: CrlPlan) -> bytes:
     """
     _check(authority, plan)
     algorithm = signing.algorithm_identifier(authority.private_key)
-    entries = b"".join(_entries(plan.entries))
-    to_be_signed = asn1.sequence(
+    listed = sum(map(len, plan.entries))
+    before = [
         _VERSION_2,
         algorithm,
         authority.name,
         asn1.time(plan.this_update),
         asn1.time(plan.next_update),
         # Section 5.1.2.6: absent, not empty, when nothing is revoked.
-        asn1.tlv(asn1.SEQUENCE, entries) if entries else b"",
-        asn1.tlv(0xA0, _extensions(authority, plan.number)),
-    )
-    signature = signing.sign(authority.private_key, to_be_signed)
-    return asn1.sequence(to_be_signed, algorithm, asn1.bit_string(signature))
+        asn1.header(asn1.SEQUENCE, listed) if listed else b"",
+    ]
+    after = asn1.tlv(0xA0, asn1.sequence(*_extensions(authority, plan)))
+    # A list of a million entries is held once as the plan has it and once as what is returned, and not a third time.
+    length = sum(map(len, before)) + listed + len(after)
+    to_be_signed = (asn1.header(asn1.SEQUENCE, length), *before, *plan.entries, after)
+    signature = asn1.bit_string(signing.sign_parts(authority.private_key, to_be_signed))
+    whole = sum(map(len, to_be_signed)) + len(algorithm) + len(signature)
+    return b"".join((asn1.header(asn1.SEQUENCE, whole), *to_be_signed, algorithm, signature))
 
 
 def _check(authority: Authority, plan: CrlPlan) -> None:
@@ -59,6 +83,10 @@ def _check(authority: Authority, plan: CrlPlan) -> None:
     for label, at in (("this_update", plan.this_update), ("next_update", plan.next_update)):
         if at.tzinfo is None:
             problems.append(FieldProblem(label, "is not aware UTC"))
+    if plan.base is not None and not 0 <= plan.base < plan.number:
+        problems.append(FieldProblem("base", "must be a lower number (RFC 5280 section 5.2.4)"))
+    if plan.base is not None and plan.delta_addresses:
+        problems.append(FieldProblem("delta_addresses", "a delta has no deltas (RFC 5280 section 5.2.6)"))
     if not problems and plan.next_update <= plan.this_update:
         problems.append(FieldProblem("next_update", "is not after this_update"))
     if not _may_sign_crls(authority.certificate):
@@ -75,33 +103,77 @@ def _may_sign_crls(certificate: x509.Certificate) -> bool:
         return True
 
 
-def _entries(entries: Iterable[RevokedEntry]) -> Iterator[bytes]:
-    """DER of each entry. Raises `Invalid` for a serial number that comes twice."""
-    seen: set[int] = set()
-    extensions = {reason: _reason_extension(reason) for reason in RevocationReason}
-    for entry in entries:
-        number = serials.to_int(entry.serial_number)
-        if number in seen:
-            raise Invalid(f"the serial number {entry.serial_number} is on the list twice")
-        seen.add(number)
-        content = asn1.integer(number) + asn1.time(entry.revoked_at) + extensions[entry.reason]
-        yield asn1.tlv(asn1.SEQUENCE, content)
+def entries(revoked: Iterable[RevokedEntry]) -> Sequence[bytes]:
+    """DER of each entry. Raises `Invalid` for a serial number that comes twice, and as `entry`."""
+    seen: set[str] = set()
+    found = []
+    for one in revoked:
+        if one.serial_number in seen:
+            raise Invalid(f"the serial number {one.serial_number} is on the list twice")
+        seen.add(one.serial_number)
+        found.append(entry(one))
+    return found
+
+
+def entry(revoked: RevokedEntry) -> bytes:
+    """DER of an entry. Raises `Invalid` for a serial number that is none, or a time without zone."""
+    if revoked.invalid_since is None and not revoked.is_removed:
+        extensions = _reason_alone(revoked.reason)
+    else:
+        code = _REMOVE_FROM_CRL if revoked.is_removed else revoked.reason.code
+        extensions = asn1.sequence(_reason_extension(code), _invalidity_date(revoked.invalid_since))
+    number = asn1.integer(serials.to_int(revoked.serial_number))
+    return asn1.sequence(number, asn1.time(revoked.revoked_at), extensions)
 
 
 @cache
-def _reason_extension(reason: RevocationReason) -> bytes:
-    if reason is RevocationReason.UNSPECIFIED:
+def _reason_alone(reason: RevocationReason) -> bytes:
+    return asn1.sequence(_reason_extension(reason.code)) if reason.code else b""
+
+
+def _reason_extension(code: int) -> bytes:
+    if code == RevocationReason.UNSPECIFIED.code:
         return b""
-    code = asn1.tlv(asn1.ENUMERATED, bytes((reason.code,)))
-    return asn1.sequence(asn1.sequence(_OID_REASON, asn1.tlv(asn1.OCTET_STRING, code)))
+    value = asn1.tlv(asn1.ENUMERATED, bytes((code,)))
+    return asn1.sequence(_OID_REASON, asn1.tlv(asn1.OCTET_STRING, value))
 
 
-def _extensions(authority: Authority, number: int) -> bytes:
-    identifier = x509.AuthorityKeyIdentifier(authority.key_identifier, None, None).public_bytes()
-    return asn1.sequence(
-        asn1.sequence(_OID_AUTHORITY_KEY, asn1.tlv(asn1.OCTET_STRING, identifier)),
-        asn1.sequence(_OID_NUMBER, asn1.tlv(asn1.OCTET_STRING, asn1.integer(number))),
+def _invalidity_date(at: datetime | None) -> bytes:
+    if at is None:
+        return b""
+    return asn1.sequence(_OID_INVALIDITY_DATE, asn1.tlv(asn1.OCTET_STRING, asn1.generalized_time(at)))
+
+
+def _extensions(authority: Authority, plan: CrlPlan) -> Iterator[bytes]:
+    yield _extension(x509.AuthorityKeyIdentifier(authority.key_identifier, None, None))
+    yield _extension(x509.CRLNumber(plan.number))
+    if plan.base is not None:
+        yield _extension(x509.DeltaCRLIndicator(plan.base), critical=True)
+    if plan.addresses:
+        yield _extension(_scope(plan.addresses), critical=True)
+    if plan.delta_addresses:
+        yield _extension(x509.FreshestCRL([x509.DistributionPoint(_urls(plan.delta_addresses), None, None, None)]))
+
+
+def _extension(value: x509.ExtensionType, *, critical: bool = False) -> bytes:
+    said = asn1.TRUE if critical else b""
+    return asn1.sequence(_OIDS[value.oid], said, asn1.tlv(asn1.OCTET_STRING, value.public_bytes()))
+
+
+def _scope(addresses: Iterable[str]) -> x509.IssuingDistributionPoint:
+    return x509.IssuingDistributionPoint(
+        full_name=_urls(addresses),
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
     )
+
+
+def _urls(addresses: Iterable[str]) -> list[x509.GeneralName]:
+    return [x509.UniformResourceIdentifier(address) for address in addresses]
 
 
 # Reading
@@ -136,14 +208,36 @@ def entry_of(crl: x509.CertificateRevocationList, serial_number: str) -> Revoked
         found = crl.get_revoked_certificate_by_serial_number(serials.to_int(serial_number))
         if found is None:
             return None
-        return RevokedEntry(serials.canonical(serial_number), found.revocation_date_utc, _reason(found.extensions))
+        said = found.extensions
+        flag = _flag(said)
+        return RevokedEntry(
+            serials.canonical(serial_number),
+            found.revocation_date_utc,
+            _reason(flag),
+            _invalid_since(said),
+            is_removed=flag is x509.ReasonFlags.remove_from_crl,
+        )
 
 
-def _reason(extensions: x509.Extensions) -> RevocationReason:
+def _invalid_since(extensions: x509.Extensions) -> datetime | None:
     try:
-        flag = extensions.get_extension_for_class(x509.CRLReason).value.reason
+        return extensions.get_extension_for_class(x509.InvalidityDate).value.invalidity_date_utc
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _flag(extensions: x509.Extensions) -> x509.ReasonFlags:
+    try:
+        return extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return x509.ReasonFlags.unspecified
+
+
+def _reason(flag: x509.ReasonFlags) -> RevocationReason:
+    """Only what was on hold is ever removed."""
+    if flag is x509.ReasonFlags.remove_from_crl:
+        return RevocationReason.CERTIFICATE_HOLD
+    try:
         return next(reason for reason, its_flag in FLAGS.items() if its_flag is flag)
     except StopIteration:
         raise Unreadable("the CRL has an entry with a reason that certctl does not use") from None
-    except x509.ExtensionNotFound:
-        return RevocationReason.UNSPECIFIED

@@ -17,6 +17,7 @@ What a leaf contains, in this order:
 | cRLDistribution  | no                    | one DistributionPoint, its URLs being ways to the same CRL               |
 | authorityInfo    | no                    | OCSP responders, then where the issuer's certificate is                  |
 | tlsFeature       | no                    | status_request when the plan says must-staple (RFC 7633)                 |
+| noRevAvail       | no                    | when the plan is short-lived (RFC 9608)                                  |
 """
 
 from functools import lru_cache
@@ -41,6 +42,8 @@ _OIDS: Final[dict[ObjectIdentifier, bytes]] = {
     x509.AuthorityInformationAccess.oid: bytes.fromhex("06082b06010505070101"),
     x509.TLSFeature.oid: bytes.fromhex("06082b06010505070118"),
 }
+_NO_REVOCATION: Final = bytes.fromhex("30090603551d3804020500")
+"""The noRevAvail extension (RFC 9608 section 2), whose value is NULL."""
 
 
 def to_be_signed(plan: LeafPlan, issuer: bytes, issuer_identifier: bytes, algorithm: bytes) -> bytes:
@@ -54,6 +57,8 @@ def to_be_signed(plan: LeafPlan, issuer: bytes, issuer_identifier: bytes, algori
     if plan.sans:
         parts.append(_extension(x509.SubjectAlternativeName(plan.sans), critical=not subject.rdns))
     parts.append(_where_to_look(plan.crl_urls, plan.ocsp_urls, plan.ca_issuers_urls, plan.must_staple))
+    if plan.is_short_lived:
+        parts.append(_NO_REVOCATION)
     return asn1.sequence(
         _VERSION_3,
         asn1.integer(serials.to_int(plan.serial_number)),

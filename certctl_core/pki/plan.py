@@ -21,7 +21,8 @@ class LeafPlan:
     """An end-entity certificate to be (RFC 5280 section 4).
 
     `ekus` are short names (`serverAuth`, `clientAuth`, `codeSigning`, `emailProtection`, `timeStamping`);
-    `serial_number` is the canonical lower-case hex form; times are aware UTC with whole seconds.
+    `serial_number` is the canonical lower-case hex form; times are aware UTC with whole seconds. What is short-lived is
+    over before anybody would hear that it was revoked: it is on no CRL and names none.
     """
 
     common_name: str
@@ -35,6 +36,7 @@ class LeafPlan:
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
     ca_issuers_urls: tuple[str, ...] = ()
+    is_short_lived: bool = False
 
 
 @frozen
@@ -76,21 +78,34 @@ class CaPlan:
 
 @frozen
 class RevokedEntry:
-    """A revokedCertificates entry (RFC 5280 section 5.3)."""
+    """A revokedCertificates entry (RFC 5280 section 5.3). `invalid_since` is the invalidityDate: from when on the
+    certificate is known or thought not to have been good. `is_removed` is for deltas: what was on hold is no longer, so
+    that the reason is removeFromCRL."""
 
     serial_number: str
     revoked_at: datetime
     reason: RevocationReason
+    invalid_since: datetime | None = None
+    is_removed: bool = False
 
 
 @frozen
 class CrlPlan:
-    """A full CRL to be (RFC 5280 section 5)."""
+    """A CRL to be (RFC 5280 section 5).
+
+    `entries` are in DER already (`crl.entry`), so that what was encoded once need not be again; each element holds any
+    number of them. With a `base` it is a delta: what has changed since the complete CRL of that number. `addresses`
+    name the part of the CA's certificates that it is about, by the names of the distribution points in those; none: it
+    is about all of them. At the `delta_addresses` are its deltas.
+    """
 
     number: int
     this_update: datetime
     next_update: datetime
-    entries: Sequence[RevokedEntry]
+    entries: Sequence[bytes] = field(default=(), repr=False)
+    base: int | None = None
+    addresses: tuple[str, ...] = ()
+    delta_addresses: tuple[str, ...] = ()
 
 
 @frozen

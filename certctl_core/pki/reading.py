@@ -21,6 +21,8 @@ MAX_CERTIFICATE_BYTES: Final = 65536
 MAX_BUNDLE_BYTES: Final = 1024 * 1024
 MAX_BUNDLE_COUNT: Final = 500
 
+_NO_REVOCATION: Final = x509.ObjectIdentifier("2.5.29.56")
+
 E = TypeVar("E", bound=x509.ExtensionType)
 
 
@@ -128,7 +130,14 @@ def plan_of(of: x509.Certificate) -> LeafPlan:
             crl_urls=_crl_urls(found),
             ocsp_urls=_access_urls(found, AuthorityInformationAccessOID.OCSP),
             ca_issuers_urls=_access_urls(found, AuthorityInformationAccessOID.CA_ISSUERS),
+            is_short_lived=says_no_revocation(of),
         )
+
+
+def says_no_revocation(of: x509.Certificate) -> bool:
+    """Whether the certificate says that nobody will ever tell of its revocation (noRevAvail, RFC 9608)."""
+    with parsing("the certificate"):
+        return any(extension.oid == _NO_REVOCATION for extension in of.extensions)
 
 
 def key_identifier_of(certificate: x509.Certificate) -> bytes:

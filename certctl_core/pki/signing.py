@@ -4,10 +4,12 @@ ECDSA is deterministic (RFC 6979), as RSA PKCS #1 v1.5 and Ed25519 are by nature
 gives the same signature. ML-DSA signs hedged (FIPS 204 section 3.4): the same bytes, another signature.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from certctl_core.pki.keys import PrivateKey, describe
 
@@ -58,3 +60,23 @@ def sign(private_key: PrivateKey, data: bytes) -> bytes:
         chosen = _CURVE_HASH[private_key.curve.key_size]
         return private_key.sign(data, ec.ECDSA(chosen, deterministic_signing=True))
     return private_key.sign(data)
+
+
+_LONG: Final = 1 << 20
+
+
+def sign_parts(private_key: PrivateKey, parts: Sequence[bytes]) -> bytes:
+    """As `sign` of the parts joined. What is long is hashed part by part and never joined, where the kind of key allows
+    it: Ed25519 and ML-DSA need the whole."""
+    chosen = hash_for(private_key)
+    if chosen is None or sum(map(len, parts)) < _LONG:
+        return sign(private_key, b"".join(parts))
+    hasher = hashes.Hash(chosen)
+    for part in parts:
+        hasher.update(part)
+    digest, hashed = hasher.finalize(), Prehashed(chosen)
+    if isinstance(private_key, rsa.RSAPrivateKey):
+        return private_key.sign(digest, padding.PKCS1v15(), hashed)
+    if isinstance(private_key, ec.EllipticCurvePrivateKey):
+        return private_key.sign(digest, ec.ECDSA(hashed, deterministic_signing=True))
+    raise AssertionError("only RSA and ECDSA keys sign a hash that was made before")

@@ -95,6 +95,8 @@ def _plan_problems(plan: LeafPlan) -> Iterable[FieldProblem]:
         yield FieldProblem("ekus", "names a usage twice")
     if "timeStamping" in plan.ekus and len(plan.ekus) > 1:
         yield FieldProblem("ekus", "timeStamping must be the only usage (RFC 3161 section 2.3)")
+    if plan.is_short_lived and (plan.crl_urls or plan.ocsp_urls or plan.must_staple):
+        yield FieldProblem("is_short_lived", "says that there is no word of revocation (RFC 9608 section 2)")
     yield from _url_problems(plan)
 
 

@@ -44,13 +44,18 @@ def validity(profile: CertificateProfile | None, default: timedelta, now: dateti
     life = lifetime(profile, default)
     instant = now.astimezone(UTC).replace(microsecond=0)
     not_before = instant - BACKDATE
-    begins = instant if _is_short_lived(profile) else not_before
+    begins = instant if _counts_from_now(profile) else not_before
     # A life shorter than what is backdated would be over before it began.
     return not_before, max(begins + life - _SECOND, instant + _SECOND)
 
 
-def _is_short_lived(profile: CertificateProfile | None) -> bool:
+def _counts_from_now(profile: CertificateProfile | None) -> bool:
     return profile is not None and profile.allow_short_lived
+
+
+def is_short_lived(profile: CertificateProfile | None) -> bool:
+    """Whether its certificates are over before anybody would hear that they were revoked."""
+    return profile is not None and profile.max_ttl is not None and profile.max_ttl < SHORT_LIVED
 
 
 def enforce(profile: CertificateProfile | None, plan: LeafPlan) -> None:
@@ -96,7 +101,7 @@ def _usage_reasons(plan: LeafPlan) -> Iterable[str]:
 def _life_reasons(profile: CertificateProfile, plan: LeafPlan) -> Iterable[str]:
     if profile.max_ttl is None:
         return
-    longest = profile.max_ttl + (BACKDATE if _is_short_lived(profile) else timedelta(0))
+    longest = profile.max_ttl + (BACKDATE if _counts_from_now(profile) else timedelta(0))
     life = plan.not_after - plan.not_before + _SECOND
     if life > longest:
         yield f"a life of {life} is over the maximum of {profile.max_ttl}"

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from attrs import Factory, field, frozen
 
+from certctl_core.policy.crls import CrlRules
 from certctl_core.ports.issuer import Issuers
 from certctl_core.ports.signer import KeyDrivers, SealedKeys
 from certctl_core.ports.store import Work
@@ -24,8 +25,8 @@ class Ports:
     and lets a test stop the process exactly there. `public_url` is where relying parties reach this control plane (no
     trailing slash); without one, leafs carry no CDP and AIA addresses. `lease` is how long one call of a CA may take
     before its job is given to somebody else. `bypass_approvals` has every approval given at once, for development.
-    `senders` are the channels over which something is set up to send messages. `meter` is told how long things took.
-    `keys` are where the keys of our CAs are made and opened.
+    `crls` is how CRLs are made. `senders` are the channels over which something is set up to send messages. `meter` is
+    told how long things took. `keys` are where the keys of our CAs are made and opened.
     """
 
     work: Callable[[], AbstractContextManager[Work]]
@@ -37,6 +38,7 @@ class Ports:
     public_url: str = ""
     lease: timedelta = timedelta(seconds=90)
     bypass_approvals: bool = False
+    crls: CrlRules = field(factory=CrlRules)
     senders: frozenset[str] = frozenset()
     meter: Meter = field(factory=Unmeasured)
     keys: KeyDrivers = field(default=Factory(lambda self: SealedKeys(self.secrets), takes_self=True))

@@ -7,7 +7,7 @@ waiting for one another. `save` is optimistic: it writes only if the stored revi
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,6 +51,7 @@ from certctl_core.models.certificates import (
     ManagedCertificate,
     Revocation,
 )
+from certctl_core.models.crls import CrlDuty, CrlGeneration, CrlScope, StoredCrl
 from certctl_core.models.delegates import Delegate, Purpose
 from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol, EnrolmentSecret
 from certctl_core.models.jobs import Job, JobStatus
@@ -306,28 +307,49 @@ class Attempts(Table[IssuanceAttempt], Protocol):
 
 
 class Revocations(Protocol):
+    """Each change raises the issuer's count and that of the scope it is in, and has the scope's CRL made again."""
+
     @abstractmethod
     def add(self, revocation: Revocation) -> None:
-        """Raises `Duplicate` when the serial number is revoked already. Raises the issuer's revocation count."""
+        """Raises `Duplicate` when the serial number is on record already."""
 
     @abstractmethod
     def add_many(self, revocations: Sequence[Revocation]) -> None:
         """As `add` for each, sent together; all of them or none."""
 
     @abstractmethod
-    def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None: ...
+    def change_many(self, revocations: Sequence[Revocation]) -> None:
+        """Write what has become of revocations that are on record. Raises `NotFound`."""
 
     @abstractmethod
-    def of(self, certificate_ids: Iterable[CertificateId]) -> Sequence[Revocation]:
-        """Of all of these certificates, oldest first, in one statement."""
+    def find(self, issuer_id: IssuerId, serial_number: str) -> Revocation | None:
+        """None also when it was released."""
 
     @abstractmethod
-    def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterable[Revocation]:
-        """Revocations of certificates that end after `now`, ordered by serial number."""
+    def of(self, certificate_ids: Iterable[CertificateId], *, released: bool = False) -> Sequence[Revocation]:
+        """Of all of these certificates, oldest first, in one statement; `released` ones are left out unless asked
+        for."""
+
+    @abstractmethod
+    def unassigned(self, limit: int) -> Sequence[Revocation]:
+        """Those of which nobody has worked out on which CRL they are, held, skipping those that others hold."""
+
+    @abstractmethod
+    def leave(self, scope: CrlScope, ended_before: datetime) -> int:
+        """Take what belongs to certificates that ended before the given time from the complete CRL; how many."""
+
+    @abstractmethod
+    def listed(self, scope: CrlScope) -> tuple[Sequence[bytes], int]:
+        """The entries of the complete CRL, several in each element, in the order of their changes; how many they
+        are."""
+
+    @abstractmethod
+    def changed(self, scope: CrlScope, since: int) -> tuple[Sequence[bytes], int]:
+        """As `listed`, of a delta: what was revoked or released since the scope's count was `since`."""
 
     @abstractmethod
     def count(self, issuer_id: IssuerId) -> int:
-        """How many revocations the issuer has ever had: a CRL made at another count is out of date."""
+        """How many changes the issuer has ever seen: what was worked out at another count is out of date."""
 
 
 class Deployments(Protocol):
@@ -693,29 +715,110 @@ class Delegates(Protocol):
         """Remove those that ended before the given time. Returns how many there were."""
 
 
-@frozen(kw_only=True)
-class StoredCrl:
-    """The CRL last signed for an issuer. `revocations` is the issuer's revocation count it was made at."""
+@frozen
+class CrlTrouble:
+    """`oldest_due` is since when the CRL that has waited for longest has been due."""
 
-    issuer_id: IssuerId
-    number: int
-    der: bytes = field(repr=False)
-    revocations: int
-    this_update: datetime
-    next_update: datetime
+    failing: int = 0
+    ended: int = 0
+    oldest_due: datetime | None = None
 
 
 class Crls(Protocol):
+    """CRLs that are published, when each is next to be made, and how making them went."""
+
     @abstractmethod
-    def find(self, issuer_id: IssuerId) -> StoredCrl | None: ...
+    def find(
+        self, issuer_id: IssuerId, authority: str | None = None, partition: int = 0, *, is_delta: bool = False
+    ) -> StoredCrl | None:
+        """The CRL of a scope that is published now. Without an authority, that of the issuer's first one."""
+
+    @abstractmethod
+    def content(self, crl: StoredCrl) -> Iterator[bytes]:
+        """Its DER, in parts; none when it has been replaced meanwhile."""
 
     @abstractmethod
     def next_number(self, issuer_id: IssuerId) -> int:
-        """A CRL number that only rises, also across replicas. Holds the issuer's CRL until the transaction ends."""
+        """A CRL number that only rises, also across replicas. Whoever else wants one waits until the transaction ends,
+        so that what is read with a higher number is never older. Raises `NotFound`."""
 
     @abstractmethod
-    def save(self, crl: StoredCrl) -> None:
-        """Keep it unless one with a higher number is there."""
+    def save(self, crl: StoredCrl, der: bytes) -> bool:
+        """Publish it, unless one with its number or a higher one is; whether it was."""
+
+    @abstractmethod
+    def ensure(self, duty: CrlDuty) -> CrlDuty:
+        """Add the duty to make a scope's CRL. One that is there gets the addresses that it does not have, which counts
+        as a change and has it due when the given one is, and whether it is the first."""
+
+    @abstractmethod
+    def touch(self, scope: CrlScope, due_at: datetime) -> None:
+        """Count a change of the scope that is none of its certificates'."""
+
+    @abstractmethod
+    def duty(self, scope: CrlScope) -> CrlDuty | None: ...
+
+    @abstractmethod
+    def duties(self, issuer_id: IssuerId) -> Sequence[CrlDuty]:
+        """Of all scopes of the issuer, in their order."""
+
+    @abstractmethod
+    def all_duties(self, limit: int) -> Sequence[tuple[CrlDuty, StoredCrl | None, StoredCrl | None]]:
+        """Of every issuer, in order of scope, with the complete CRL and the delta that are published."""
+
+    @abstractmethod
+    def claim(self, scope: CrlScope, now: datetime, lease: timedelta) -> CrlDuty | None:
+        """Hold the duty under a lease; None when there is none, or somebody else has it."""
+
+    @abstractmethod
+    def claim_due(self, now: datetime, lease: timedelta) -> CrlDuty | None:
+        """As `claim`, the one that has been due for longest, skipping those that others hold."""
+
+    @abstractmethod
+    def finish(self, scope: CrlScope, changes: int, now: datetime, due_at: datetime) -> None:
+        """The CRL was made at this count of changes: the duty is due again at `due_at`, or `now` when something has
+        changed meanwhile."""
+
+    @abstractmethod
+    def fail(self, scope: CrlScope, error: str, due_at: datetime) -> None:
+        """It could not be made and is tried again at `due_at`."""
+
+    @abstractmethod
+    def record(self, generation: CrlGeneration) -> None:
+        """Remember how a making went."""
+
+    @abstractmethod
+    def history(self, scope: CrlScope, limit: int) -> Sequence[CrlGeneration]:
+        """Newest first."""
+
+    @abstractmethod
+    def histories(self, scopes: int, limit: int) -> Mapping[CrlScope, Sequence[CrlGeneration]]:
+        """As `history` of each of the first so many scopes of all issuers, in one statement; those without are left
+        out."""
+
+    @abstractmethod
+    def forget(self, before: datetime, limit: int) -> int:
+        """Delete what is remembered of makings that began before the given time, oldest first; how many."""
+
+    @abstractmethod
+    def oldest_in_use(self, scope: CrlScope, now: datetime) -> CrlGeneration | None:
+        """The making of the oldest complete CRL that somebody may rely on at `now`."""
+
+    @abstractmethod
+    def entries(self, issuer_id: IssuerId) -> int:
+        """How many the complete CRLs of the issuer have together."""
+
+    @abstractmethod
+    def due_issuers(self, now: datetime, again_at: datetime, limit: int) -> Sequence[IssuerId]:
+        """Issuers that nobody has looked at for a while, who are to be looked at again at the later time."""
+
+    @abstractmethod
+    def spread(self, issuer_id: IssuerId, partitions: int) -> None:
+        """From now on, new certificates of the issuer are spread over so many parts."""
+
+    @abstractmethod
+    def trouble(self, now: datetime) -> CrlTrouble:
+        """How many duties have failed or are late, and how late the latest is."""
 
 
 class Scans(Protocol):

@@ -72,6 +72,10 @@ class Meter(Protocol):
     def challenged(self, label: str, verdict: str, /) -> None:
         """The challenge of a connector was judged at a door of SCEP, in the word of `policy.intune.Verdict`."""
 
+    @abstractmethod
+    def crl_made(self, kind: str, outcome: str, took: timedelta, /) -> None:
+        """A CRL was made, or could not be. `kind` is `complete` or `delta`, `outcome` is `made` or `failed`."""
+
 
 class Unmeasured(Meter):
     """The meter where nobody asks."""
@@ -83,6 +87,9 @@ class Unmeasured(Meter):
         return None
 
     def challenged(self, _label: str, _verdict: str, /) -> None:
+        return None
+
+    def crl_made(self, _kind: str, _outcome: str, _took: timedelta, /) -> None:
         return None
 
 

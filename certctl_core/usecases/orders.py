@@ -18,8 +18,10 @@ from certctl_core.models.certificates import IssuanceAttempt, ManagedCertificate
 from certctl_core.models.enrolment import Enrolment
 from certctl_core.models.jobs import Job, JobStatus
 from certctl_core.pki import csr as csr_reading
-from certctl_core.pki import serials
+from certctl_core.pki import distribution, serials
+from certctl_core.pki.distribution import Place
 from certctl_core.pki.plan import LeafPlan
+from certctl_core.policy import crls as crl_policy
 from certctl_core.policy import profile as profile_policy
 from certctl_core.policy.enrolling import names_of
 from certctl_core.ports import Ports
@@ -116,6 +118,7 @@ def begin(
     issuer = rules.issuer(certificate.issuer_id)
     profile = rules.profile(certificate)
     not_before, not_after = profile_policy.validity(profile, profile_policy.default_life(issuer), now)
+    serial_number = serials.new_serial()
     attempt = IssuanceAttempt(
         id=AttemptId(mint("attempt", now)),
         certificate_id=certificate.id,
@@ -124,9 +127,10 @@ def begin(
         agent_id=proof.holder,
         issuer_id=issuer.id,
         csr=csr,
-        serial_number=serials.new_serial(),
+        serial_number=serial_number,
         not_before=not_before,
         not_after=not_after,
+        crl_partition=crl_policy.partition_of(serial_number, issuer.crl_partitions),
         created_at=now,
     )
     held = proof.job if proof.job.status is JobStatus.RUNNING else job_life.claim(proof.job, now, ports.lease)
@@ -173,8 +177,15 @@ def _plan(
     certificate: ManagedCertificate,
     profile: CertificateProfile | None,
 ) -> LeafPlan:
-    """Everything the certificate will say. The same attempt always gives the same plan."""
+    """Everything the certificate will say. The same attempt always gives the same plan.
+
+    What is short-lived is on no CRL. It says that nobody tells of its revocation (RFC 9608), and so has no OCSP address
+    either, unless it must be stapled."""
     here = f"{ports.public_url}/.well-known/pki" if ports.public_url else ""
+    is_short_lived = profile_policy.is_short_lived(profile)
+    must_staple = bool(profile and profile.must_staple)
+    says_nothing = is_short_lived and not must_staple
+    crl_url = distribution.url(ports.public_url, attempt.issuer_id, Place(partition=attempt.crl_partition))
     return LeafPlan(
         common_name=certificate.common_name,
         sans=names_of(certificate),
@@ -183,8 +194,9 @@ def _plan(
         not_before=attempt.not_before,
         not_after=attempt.not_after,
         ekus=profile_policy.ekus(profile),
-        must_staple=bool(profile and profile.must_staple),
-        crl_urls=(f"{here}/crl/{attempt.issuer_id}",) if here else (),
-        ocsp_urls=(f"{here}/ocsp/{attempt.issuer_id}",) if here else (),
+        must_staple=must_staple,
+        crl_urls=(crl_url,) if here and not is_short_lived else (),
+        ocsp_urls=(f"{here}/ocsp/{attempt.issuer_id}",) if here and not says_nothing else (),
         ca_issuers_urls=(f"{here}/ca/{attempt.issuer_id}",) if here else (),
+        is_short_lived=says_nothing,
     )

@@ -1,38 +1,37 @@
-"""Revocation, and what tells the world of it: CRLs and OCSP responses from our own records.
+"""Revocation, holds and their release, and OCSP responses from our own records.
 
-Revoking never waits for a CRL to be made: it writes rows. A stored CRL made at another count of revocations than the
-issuer's present one is out of date and is made again when it is next asked for.
+Revoking never waits for a CRL to be made: it writes rows, among them the entry as it will stand in the list, and the
+loop makes the list (`crls`).
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import CertctlError, Conflict, IllegalTransition, NotConfigured
+from certctl_core.errors import CertctlError, Conflict, IllegalTransition, Invalid, NotConfigured
 from certctl_core.ids import CertificateId, IssuerId, RevocationId, mint
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CertificateEvent
 from certctl_core.models.access import Actor, Principal
 from certctl_core.models.certificates import (
+    CertificateStatus,
     CertificateVersion,
     ManagedCertificate,
     Revocation,
     RevocationReason,
 )
 from certctl_core.models.records import AuditEvent
-from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion, RevokedEntry
+from certctl_core.pki.plan import OcspAnswer, OcspQuestion
 from certctl_core.policy import schedule
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import AnswersOcsp, SignsCrls
-from certctl_core.ports.store import StoredCrl, Work
-from certctl_core.usecases import audit, consent, notices, notifications, scope
+from certctl_core.ports.issuer import AnswersOcsp
+from certctl_core.ports.store import Work
+from certctl_core.usecases import audit, consent, crl_scopes, notices, notifications, scope
 
-CRL_LIFE: Final = timedelta(hours=24)
-CRL_REFRESH: Final = timedelta(hours=12)
-"""A CRL is made again when this much of its life is left, so that a relying party never meets an expired one."""
+_FIRST_TIME: Final = datetime(1950, 1, 1, tzinfo=UTC)
 
 OCSP_LIFE: Final = timedelta(hours=1)
 
@@ -48,20 +47,79 @@ class Revoked:
     problem: CertctlError | None = None
 
 
-def revoke(ports: Ports, caller: Principal, certificate_id: str, reason: RevocationReason) -> ManagedCertificate:
-    """Revoke every version that has not expired. Raises `NotFound` for what the caller cannot see, `IllegalTransition`
-    when revoked or archived already, and `Conflict` when nothing was ever issued, or only by a foreign CA."""
+def revoke(
+    ports: Ports,
+    caller: Principal,
+    certificate_id: str,
+    reason: RevocationReason,
+    invalid_since: datetime | None = None,
+) -> ManagedCertificate:
+    """Revoke every version that has not expired. What is on hold can be revoked for good, and keeps the time of its
+    hold. `invalid_since` is when the key was lost, as far as is known. Raises `NotFound` for what the caller cannot
+    see, `IllegalTransition` when revoked or archived already, `Conflict` when nothing was ever issued, or only by a
+    foreign CA, and `Invalid` for an `invalid_since` that lies in the future."""
     now = ports.clock.now()
+    if invalid_since is not None and not _FIRST_TIME <= invalid_since <= now:
+        raise Invalid.field("invalid_since", "must be a time from 1950 on that does not lie in the future")
     with ports.work() as work:
         held = scope.lock(work, caller, certificate_id)
-        (revoked,) = revoke_many(work, caller, (held,), reason, now)
+        (revoked,) = revoke_many(work, caller, (held,), reason, now, invalid_since)
         if revoked.problem is not None:
             raise revoked.problem
     return revoked.certificate
 
 
+def release(ports: Ports, caller: Principal, certificate_id: str) -> ManagedCertificate:
+    """Take a certificate off hold: its versions are to be believed again, and it is renewed as its policy says. Raises
+    `NotFound` for what the caller cannot see, and `Conflict` when it is not on hold."""
+    now = ports.clock.now()
+    with ports.work() as work:
+        held = scope.lock(work, caller, certificate_id)
+        if not _is_on_hold(held):
+            raise Conflict(
+                f"certificate {held.id} is not on hold",
+                hint="Only what was revoked as certificateHold can be released; for anything else, make a new one.",
+            )
+        policy = work.renewal_policies.get(held.renewal_policy_id)
+        released = [_released(each, now) for each in work.revocations.of([held.id]) if _is_hold(each)]
+        work.revocations.change_many(released)
+        believed = evolve(life.step(held, CertificateEvent.RELEASE, now), revoked_at=None, revocation_reason=None)
+        living = evolve(schedule.changed(believed, policy, now), next_policy_check_at=now)
+        saved = work.certificates.save(living)
+        audit.record(
+            work,
+            caller,
+            now,
+            "certificate_released",
+            "certificate",
+            held.id,
+            common_name=held.common_name,
+            serials=[each.serial_number for each in released],
+        )
+    return saved
+
+
+def _released(revocation: Revocation, now: datetime) -> Revocation:
+    gone = evolve(revocation, released_at=now)
+    return evolve(gone, entry=crl_scopes.entry(evolve(gone, revoked_at=now)))
+
+
+def _is_hold(revocation: Revocation) -> bool:
+    return revocation.reason is RevocationReason.CERTIFICATE_HOLD
+
+
+def _is_on_hold(certificate: ManagedCertificate) -> bool:
+    is_revoked = certificate.status is CertificateStatus.REVOKED
+    return is_revoked and certificate.revocation_reason is RevocationReason.CERTIFICATE_HOLD
+
+
 def revoke_many(
-    work: Work, actor: Actor, certificates: Sequence[ManagedCertificate], reason: RevocationReason, now: datetime
+    work: Work,
+    actor: Actor,
+    certificates: Sequence[ManagedCertificate],
+    reason: RevocationReason,
+    now: datetime,
+    invalid_since: datetime | None = None,
 ) -> tuple[Revoked, ...]:
     """As `revoke`, for many, in the open transaction: a constant number of statements, and an outcome for each in the
     order given. What cannot be revoked is not touched and keeps no other from it. The caller holds the certificates
@@ -75,7 +133,7 @@ def revoke_many(
     ]
     revoked = [one.certificate for one in judged if one.problem is None]
     versions = {certificate.id: unexpired.get(certificate.id, ()) for certificate in revoked}
-    _enter_all(work, actor, versions, reason, now)
+    _enter_all(work, actor, versions, reason, now, invalid_since)
     jobs = work.jobs.open_of_many(versions)
     ended = work.jobs.save_many(
         [
@@ -99,8 +157,9 @@ def _judged(
     reason: RevocationReason,
     now: datetime,
 ) -> Revoked:
+    is_confirmed = _is_on_hold(certificate) and reason is not RevocationReason.CERTIFICATE_HOLD
     try:
-        step = life.step(certificate, CertificateEvent.REVOKE, now)
+        step = life.step(certificate, CertificateEvent.CONFIRM if is_confirmed else CertificateEvent.REVOKE, now)
     except IllegalTransition as problem:
         return Revoked(certificate, problem)
     if not was_issued:
@@ -113,7 +172,8 @@ def _judged(
         )
         return Revoked(certificate, Conflict(foreign, hint="Have that CA revoke it, then archive it here."))
     over = evolve(schedule.none(step), next_policy_check_at=now)
-    return Revoked(evolve(over, revoked_at=now, revocation_reason=reason))
+    since = certificate.revoked_at if is_confirmed else now
+    return Revoked(evolve(over, revoked_at=since, revocation_reason=reason))
 
 
 def _notice(
@@ -156,64 +216,34 @@ def _enter_all(
     versions: Mapping[CertificateId, Sequence[CertificateVersion]],
     reason: RevocationReason,
     now: datetime,
+    invalid_since: datetime | None = None,
 ) -> None:
     """Of each certificate these versions, but for those that are revoked already or that a foreign CA answers for."""
-    known = {(revocation.issuer_id, revocation.serial_number) for revocation in work.revocations.of(versions)}
-    work.revocations.add_many(
-        [
-            Revocation(
-                id=RevocationId(mint("rev", now)),
-                certificate_id=version.certificate_id,
-                issuer_id=version.issuer_id,
-                serial_number=version.serial_number,
-                reason=reason,
-                revoked_by=actor.name,
-                revoked_at=now,
-                not_after=version.not_after,
-            )
-            for of_it in versions.values()
-            for version in of_it
-            if not version.is_foreign and (version.issuer_id, version.serial_number) not in known
-        ]
-    )
-
-
-def crl(ports: Ports, issuer_id: str) -> StoredCrl:
-    """The issuer's present CRL, signed anew only when it is out of date. Raises `NotFound`, and `NotConfigured` for an
-    issuer whose CRL is published by its own CA."""
-    now = ports.clock.now()
-    with ports.work() as work:
-        configured = work.issuers.get(issuer_id)
-        stored = work.crls.find(configured.id)
-        if stored and stored.revocations == work.revocations.count(configured.id) and _is_fresh(stored, now):
-            return stored
-    signer = ports.issuers.connect(configured)
-    if not isinstance(signer, SignsCrls):
-        raise NotConfigured(f"issuer {issuer_id} publishes its own CRL", hint="See the CDP in its certificates.")
-    with ports.work() as work:
-        number = work.crls.next_number(configured.id)
-        revocations = work.revocations.count(configured.id)
-        entries = [
-            RevokedEntry(revocation.serial_number, revocation.revoked_at, revocation.reason)
-            # An entry stays until it was on a CRL made after its certificate's end (RFC 5280 section 3.3).
-            for revocation in work.revocations.unexpired(configured.id, now - CRL_LIFE)
-        ]
-    plan = CrlPlan(number, now - BACKDATE, now + CRL_LIFE, entries)
-    signed = StoredCrl(
-        issuer_id=configured.id,
-        number=number,
-        der=signer.sign_crl(plan),
-        revocations=revocations,
-        this_update=plan.this_update,
-        next_update=plan.next_update,
-    )
-    with ports.work() as work:
-        work.crls.save(signed)
-    return signed
-
-
-def _is_fresh(stored: StoredCrl, now: datetime) -> bool:
-    return now < stored.next_update - CRL_REFRESH
+    known = {
+        (revocation.issuer_id, revocation.serial_number): revocation
+        for revocation in work.revocations.of(versions, released=True)
+    }
+    new: list[Revocation] = []
+    changed: list[Revocation] = []
+    for version in (version for of_it in versions.values() for version in of_it if not version.is_foreign):
+        before = known.get((version.issuer_id, version.serial_number))
+        if before is not None and before.released_at is None and not _is_hold(before):
+            continue
+        revocation = Revocation(
+            id=before.id if before else RevocationId(mint("rev", now)),
+            certificate_id=version.certificate_id,
+            issuer_id=version.issuer_id,
+            serial_number=version.serial_number,
+            reason=reason,
+            revoked_by=actor.name,
+            # What is revoked for good was not to be believed since its hold (X.509, CRL reason certificateHold).
+            revoked_at=before.revoked_at if before and before.released_at is None else now,
+            not_after=version.not_after,
+            invalid_since=invalid_since,
+        )
+        (changed if before else new).append(crl_scopes.entered(revocation, version))
+    work.revocations.add_many(new)
+    work.revocations.change_many(changed)
 
 
 def answer_ocsp(ports: Ports, issuer_id: str, question: OcspQuestion) -> bytes:

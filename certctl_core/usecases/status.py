@@ -10,7 +10,7 @@ from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopState
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Endings, JobsOfDay, Work
+from certctl_core.ports.store import CrlTrouble, Endings, JobsOfDay, Work
 from certctl_core.usecases import notifications, scope, watchdog
 
 EXPIRING_WITHIN = timedelta(days=30)
@@ -55,11 +55,12 @@ def _summary(work: Work, caller: Actor, now: datetime) -> Summary:
     )
 
 
-def metrics(ports: Ports, caller: Actor) -> tuple[Summary, Endings]:
-    """The state of the fleet, and how much has ever ended. Raises as `job_trends`."""
+def metrics(ports: Ports, caller: Actor) -> tuple[Summary, Endings, CrlTrouble]:
+    """The state of the fleet, how much has ever ended, and how CRLs do. Raises as `job_trends`."""
     scope.must_reach_everything(caller)
+    now = ports.clock.now()
     with ports.work() as work:
-        return _summary(work, caller, ports.clock.now()), work.tallies.endings()
+        return _summary(work, caller, now), work.tallies.endings(), work.crls.trouble(now)
 
 
 def expiration_timeline(ports: Ports, caller: Actor, days: int) -> Sequence[tuple[datetime, int]]:

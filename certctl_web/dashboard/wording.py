@@ -101,6 +101,7 @@ _EVENTS: Final[Mapping[str, str]] = {
     "certificate_archived": "Archived",
     "certificate_created": "Put under management",
     "certificate_expired": "Expired",
+    "certificate_released": "Released from hold",
     "certificate_retrieved": "Picked up by its agent",
     "certificate_revoked": "Revoked",
     "certificate_updated": "Changed",

@@ -331,6 +331,10 @@ class DeploymentTriggered:
 
 @frozen(kw_only=True)
 class Revoke(Accepts):
-    reason: RevocationReason = RevocationReason.UNSPECIFIED
+    """`invalid_since` is from when on the key is known, or thought, not to have been good: the invalidityDate of the
+    CRL entry (RFC 5280 section 5.3.2)."""
 
-    blank: ClassVar = frozenset({"reason"})
+    reason: RevocationReason = RevocationReason.UNSPECIFIED
+    invalid_since: datetime | None = None
+
+    blank: ClassVar = frozenset({"reason", "invalid_since"})

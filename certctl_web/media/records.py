@@ -14,7 +14,7 @@ from certctl_core.models.agents import AgentStatus
 from certctl_core.models.certificates import CertificateStatus
 from certctl_core.models.jobs import JobStatus
 from certctl_core.models.records import LoopOutcome
-from certctl_core.ports.store import Endings, JobsOfDay
+from certctl_core.ports.store import CrlTrouble, Endings, JobsOfDay
 from certctl_core.usecases.access import NewKey, UpdateKey
 from certctl_core.usecases.status import Summary
 from certctl_web.media.bounds import Identity, Name, Word
@@ -112,7 +112,9 @@ class DashboardSummary:
 
 @frozen(kw_only=True)
 class MetricsGauge:
-    """The present. `certificate_active` are those in use that do not end within 30 days."""
+    """The present. `certificate_active` are those in use that do not end within 30 days. `crl_failing` are CRLs that
+    could not be made when it was last tried, `crl_ended` those published whose nextUpdate is over, and
+    `crl_late_seconds` is for how long the one that has waited longest has been due."""
 
     certificate_total: int
     certificate_active: int
@@ -123,6 +125,9 @@ class MetricsGauge:
     agent_total: int
     agent_online: int
     job_pending: int
+    crl_failing: int
+    crl_ended: int
+    crl_late_seconds: int
 
 
 @frozen(kw_only=True)
@@ -150,7 +155,7 @@ class MetricsResponse:
     uptime: UptimeMetric
 
     @classmethod
-    def of(cls, summary: Summary, endings: Endings, started_at: datetime | None) -> Self:
+    def of(cls, summary: Summary, endings: Endings, crls: CrlTrouble, started_at: datetime | None) -> Self:
         started_at = started_at or summary.at
         fleet = DashboardSummary.of(summary)
         gone = fleet.expiring_certificates + fleet.expired_certificates + fleet.revoked_certificates
@@ -165,6 +170,9 @@ class MetricsResponse:
                 agent_total=fleet.total_agents,
                 agent_online=fleet.active_agents,
                 job_pending=fleet.pending_jobs,
+                crl_failing=crls.failing,
+                crl_ended=crls.ended,
+                crl_late_seconds=int((summary.at - (crls.oldest_due or summary.at)).total_seconds()),
             ),
             counter=MetricsCounter(
                 job_completed_total=endings.jobs_completed,

@@ -96,8 +96,13 @@ def deploy(call: Call[None], asked: Deploy) -> DeploymentTriggered:
 
 
 def revoke(call: Call[None], asked: Revoke) -> StatusResponse:
-    revocation.revoke(call.ports, call.caller, call.path["id"], asked.reason)
+    revocation.revoke(call.ports, call.caller, call.path["id"], asked.reason, asked.invalid_since)
     return StatusResponse(status="revoked")
+
+
+def release(call: Call[None], _: None) -> StatusResponse:
+    revocation.release(call.ports, call.caller, call.path["id"])
+    return StatusResponse(status="released")
 
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -207,5 +212,15 @@ ROWS: Final[tuple[Row, ...]] = (
         body=Revoke,
         answer=StatusResponse,
         errors=(IllegalTransition,),
+    ),
+    Operation(
+        name="release_certificate",
+        method="POST",
+        path=f"{_ONE}/release",
+        summary="Take a certificate off hold that was revoked as certificateHold",
+        who=OPERATORS,
+        run=release,
+        answer=StatusResponse,
+        errors=(Conflict,),
     ),
 )

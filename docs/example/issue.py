@@ -19,7 +19,7 @@ leaf = ca.sign_leaf(authority, LeafPlan("www.example.org", sans, request.public_
 print(leaf.public_bytes(Encoding.PEM).decode())
 
 revoked = RevokedEntry(serial, now, RevocationReason.SUPERSEDED)
-revocations = crl.read(crl.sign_crl(authority, CrlPlan(1, now, now + timedelta(days=7), [revoked])))
+revocations = crl.read(crl.sign_crl(authority, CrlPlan(1, now, now + timedelta(days=7), crl.entries([revoked]))))
 print(revocations.public_bytes(Encoding.PEM).decode())
 
 leaf.verify_directly_issued_by(authority.certificate)

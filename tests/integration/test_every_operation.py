@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -26,13 +26,14 @@ from certctl_adapters.postgres.work import PostgresWork, open_pool
 from certctl_core.ids import CertificateId, IssuerId, OwnerId, RenewalPolicyId, TeamId
 from certctl_core.models.access import Principal, Role
 from certctl_core.models.bulk import BulkAction
+from certctl_core.models.crls import CrlRules
 from certctl_core.pki import bundle, ca, reading
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CaPlan
 from certctl_core.policy import intune
 from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.ports.store import Query, Where
-from certctl_core.usecases import bulk, sealing
+from certctl_core.usecases import bulk, crls, sealing
 from certctl_core.usecases.enrolment import Belonging
 from certctl_core.usecases.scep_doors import Door, Doors, SignedChallenges, Trusted
 from certctl_web.est import EstLabels, Kept, TrustFile
@@ -143,6 +144,16 @@ class Stage:
         made = self.issued()
         self.api.made(f"/api/v1/certificates/{made}/revoke", {"reason": "superseded"})
         return str(self.api.get("/api/v1/notifications").json["data"][0]["id"])
+
+    def on_hold(self) -> str:
+        made = self.issued()
+        self.api.made(f"/api/v1/certificates/{made}/revoke", {"reason": "certificateHold"})
+        return made
+
+    def authority(self) -> str:
+        """The key identifier of the CA."""
+        self.api.get("/.well-known/pki/crl/iss-local", by=None)
+        return str(self.api.get("/api/v1/admin/crl/cache").json["cache_rows"][0]["authority_key_id"])
 
     def policy(self) -> str:
         return self.made("policies", name=self.name(), type="AllowedEnvironments", config={"allowed": ["production"]})
@@ -441,6 +452,13 @@ def of_the_issuer(_: Stage) -> Asked:
     return Asked({"issuer_id": "iss-local"}, by=None)
 
 
+def delta_of_the_issuer(stage: Stage) -> Asked:
+    """Made by the loop, where deltas are wanted."""
+    stage.on_hold()
+    crls.sweep(evolve(stage.api.ports, crls=CrlRules(deltas_from=0)))
+    return Asked({"issuer_id": "iss-local", "place": stage.authority()}, by=None)
+
+
 def in_bulk(**body: Any) -> Recipe:
     return lambda stage: Asked(body={"certificate_ids": [stage.issued()], **body})
 
@@ -455,6 +473,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "trigger_renewal": one(lambda stage: stage.certificate(stage.target), reason="because"),
     "trigger_deployment": one(Stage.issued),
     "revoke_certificate": one(Stage.issued, reason="superseded"),
+    "release_certificate": one(Stage.on_hold),
     "export_certificate_pem": one(Stage.issued),
     "export_certificate_pkcs12": one(Stage.issued, password="secret"),
     "import_certificates": imported,
@@ -569,6 +588,9 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "update_api_key": one(a_key, team_ids=["t-1"]),
     "revoke_api_key": one(a_key),
     "get_crl": of_the_issuer,
+    "get_crl_part": lambda stage: Asked({"issuer_id": "iss-local", "place": stage.authority()}, by=None),
+    "get_delta_crl": delta_of_the_issuer,
+    "get_delta_crl_part": delta_of_the_issuer,
     "ask_ocsp": ocsp_request,
     "get_ocsp": by_serial,
     "get_authority_certificate": lambda stage: Asked(

@@ -142,7 +142,7 @@ def crls(kind: KeyKind) -> Iterator[Artefact]:
     """Full lists, empty and with every reason."""
     signer = issuing(kind)
     for what, entries in {"empty": [], "every reason": _entries(tuple(RevocationReason))}.items():
-        plan = CrlPlan(2**64 + 5, NOW, NOW + timedelta(days=7), entries)
+        plan = CrlPlan(2**64 + 5, NOW, NOW + timedelta(days=7), crl.entries(entries))
         yield Artefact(f"CRL, {what}", Form.CRL, crl.sign_crl(signer, plan), signer.certificate)
 
 

@@ -191,7 +191,9 @@ def test_keys_and_csrs_of_openssl_are_read(openssl: Peer, tmp_path: Path, case: 
 
 def _crl(made: Hierarchy, *revoked: str) -> bytes:
     entries = [RevokedEntry(serial, NOW, RevocationReason.KEY_COMPROMISE) for serial in revoked]
-    return crl.sign_crl(made.issuing, CrlPlan(5, NOW - timedelta(minutes=1), NOW + timedelta(days=1), entries))
+    return crl.sign_crl(
+        made.issuing, CrlPlan(5, NOW - timedelta(minutes=1), NOW + timedelta(days=1), crl.entries(entries))
+    )
 
 
 def test_openssl_verifies_our_crl(openssl: Peer, folder: Path, made: Hierarchy) -> None:

@@ -251,6 +251,7 @@ POINTING: Final[Mapping[str, Any]] = {
     "update_certificate": {"environment": "own", "team_id": "t-own"},
     "trigger_deployment": {"target_id": "tgt-zebra"},
     "revoke_certificate": {"reason": "superseded"},
+    "release_certificate": {},
     "bulk_revoke_certificates": {"reason": "superseded", "certificate_ids": ["mc-okapi"]},
     "bulk_renew_certificates": {"certificate_ids": ["mc-okapi"], "force": True},
     "bulk_reassign_certificates": {"certificate_ids": ["mc-okapi"], "owner_id": "o-zebra", "team_id": "t-own"},

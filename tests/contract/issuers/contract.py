@@ -163,7 +163,7 @@ class SignsCrlsContract:
         leaf = issued(issuer, request()).certificate
         serial = reading.facts(leaf).serial_number
         entry = RevokedEntry(serial, plans.NOW, RevocationReason.KEY_COMPROMISE)
-        plan = CrlPlan(7, plans.NOW, plans.NOW + timedelta(days=1), [entry])
+        plan = CrlPlan(7, plans.NOW, plans.NOW + timedelta(days=1), crl.entries([entry]))
         signed = crl.read(issuer.sign_crl(plan))
         assert crl.entry_of(signed, serial) == entry
         assert crl.number_of(signed) == 7

@@ -6,6 +6,7 @@ import pytest
 
 from certctl_adapters.memory import MemoryStore
 from certctl_adapters.postgres.work import Pool, PostgresWork, open_pool
+from tests.contract.store import facts
 from tests.contract.store.facts import OpenWork, seed
 
 
@@ -30,6 +31,15 @@ def seeded(store: OpenWork) -> OpenWork:
     with store() as work:
         seed(work)
     return store
+
+
+@pytest.fixture
+def issued(seeded: OpenWork) -> OpenWork:
+    """Seeded, with the certificates `mc-1` and `mc-2`, never issued."""
+    with seeded() as work:
+        work.certificates.add(facts.certificate("mc-1", target_ids=("t-2", "t-1")))
+        work.certificates.add(facts.certificate("mc-2"))
+    return seeded
 
 
 @pytest.fixture

@@ -61,13 +61,14 @@ from certctl_core.models.certificates import (
     Revocation,
     RevocationReason,
 )
+from certctl_core.models.crls import CrlDuty, CrlGeneration, CrlScope, StoredCrl
 from certctl_core.models.delegates import Delegate, Purpose
 from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol, EnrolmentSecret
 from certctl_core.models.jobs import Job, JobType
 from certctl_core.models.observed import DiscoveredCertificate, DiscoveryScan, EndpointHealth, NetworkScanTarget
 from certctl_core.models.policies import PolicyRule, PolicyType, PolicyViolation, Severity
 from certctl_core.models.records import AuditEvent, Notification, NotificationType
-from certctl_core.ports.store import ApiCall, StoredCrl, Work
+from certctl_core.ports.store import ApiCall, Work
 
 OpenWork = Callable[[], AbstractContextManager[Work]]
 
@@ -416,14 +417,40 @@ def delegate(identity: str = "del-1", **fields: Any) -> Delegate:
     )
 
 
+SCOPE = CrlScope(IssuerId("iss-1"), "ab" * 20)
+
+
 def crl(number: int = 1, **fields: Any) -> StoredCrl:
     return StoredCrl(
         **{
-            "issuer_id": "iss-1",
+            "scope": SCOPE,
             "number": number,
-            "der": b"\x30\x00",
-            "revocations": 3,
+            "digest": sha256(str(number).encode()).hexdigest(),
+            "size": 2,
+            "entries": 3,
+            "changes": 4,
             "this_update": AT,
+            "next_update": AT + DAY,
+            "made_at": AT,
+            "took": SECOND,
+        }
+        | fields
+    )
+
+
+def duty(**fields: Any) -> CrlDuty:
+    return CrlDuty(**{"scope": SCOPE, "due_at": AT} | fields)
+
+
+def making(number: int = 1, **fields: Any) -> CrlGeneration:
+    return CrlGeneration(
+        **{
+            "scope": SCOPE,
+            "number": number,
+            "started_at": AT,
+            "took": SECOND,
+            "entries": 3,
+            "changes": 4,
             "next_update": AT + DAY,
         }
         | fields

@@ -18,15 +18,6 @@ from tests.contract.store import facts
 from tests.contract.store.facts import AT, DAY, HOUR, SECOND, OpenWork
 
 
-@pytest.fixture
-def issued(seeded: OpenWork) -> OpenWork:
-    """Seeded, with the certificates `mc-1` and `mc-2`, never issued."""
-    with seeded() as work:
-        work.certificates.add(facts.certificate("mc-1", target_ids=("t-2", "t-1")))
-        work.certificates.add(facts.certificate("mc-2"))
-    return seeded
-
-
 class TestSweeps:
     def test_due_for_renewal_is_what_has_come_due_oldest_first(self, seeded: OpenWork) -> None:
         with seeded() as work:
@@ -447,51 +438,6 @@ class TestRevocations:
             work.revocations.add(facts.revocation("rev-3", issuer_id="iss-2"))
         with issued() as work:
             assert (work.revocations.count("iss-1"), work.revocations.count("iss-2")) == (2, 1)
-
-    def test_unexpired_is_what_belongs_on_a_crl_by_serial_number(self, issued: OpenWork) -> None:
-        with issued() as work:
-            work.issuers.add(facts.issuer("iss-2"))
-            for serial in ("f", "1a", "2", "aa"):
-                work.revocations.add(facts.revocation(f"rev-{serial}", serial_number=serial))
-            work.revocations.add(facts.revocation("rev-3", serial_number="3", not_after=AT))
-            work.revocations.add(facts.revocation("rev-4", serial_number="4", issuer_id="iss-2"))
-        with issued() as work:
-            found = list(work.revocations.unexpired("iss-1", AT))
-            assert [r.serial_number for r in found] == ["1a", "2", "aa", "f"]
-            assert [r.serial_number for r in work.revocations.unexpired("iss-2", AT)] == ["4"]
-            assert found[0] == facts.revocation("rev-1a", serial_number="1a")
-
-
-class TestCrls:
-    def test_the_last_crl_is_kept(self, issued: OpenWork) -> None:
-        with issued() as work:
-            assert work.crls.find("iss-1") is None
-            work.crls.save(facts.crl(1))
-        with issued() as work:
-            assert work.crls.find("iss-1") == facts.crl(1)
-            newer = facts.crl(3, der=b"\x30\x01\x00", revocations=9, this_update=AT + DAY, next_update=AT + 2 * DAY)
-            work.crls.save(newer)
-        with issued() as work:
-            work.crls.save(facts.crl(2))
-            work.crls.save(facts.crl(3, revocations=1))
-            assert work.crls.find("iss-1") == newer
-
-    def test_numbers_only_rise(self, issued: OpenWork) -> None:
-        with issued() as work:
-            work.issuers.add(facts.issuer("iss-2"))
-        numbers = []
-        for _ in range(3):
-            with issued() as work:
-                numbers.append(work.crls.next_number("iss-1"))
-        with issued() as work:
-            assert numbers == [1, 2, 3]
-            assert work.crls.next_number("iss-2") == 1
-
-    def test_an_issuer_that_does_not_exist_has_no_crl(self, issued: OpenWork) -> None:
-        with pytest.raises(NotFound, match="nobody"), issued() as work:
-            work.crls.next_number("nobody")
-        with pytest.raises(Invalid, match="issuer_id"), issued() as work:
-            work.crls.save(facts.crl(issuer_id="nobody"))
 
 
 class TestAuthorities:

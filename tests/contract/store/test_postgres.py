@@ -447,7 +447,10 @@ class TestConcurrency:
         number, count = in_turns(
             postgres,
             lambda work: work.crls.next_number("iss-1"),
-            lambda work: (work.revocations.add(facts.revocation()), work.revocations.count("iss-1"))[1],
+            lambda work: (
+                work.revocations.add(facts.revocation(authority="ab" * 20, partition=0)),
+                work.revocations.count("iss-1"),
+            )[1],
         )
         assert (number, count) == (1, 1)
 
@@ -587,20 +590,32 @@ class TestTrouble:
             outcomes = sorted(threads.map(lock, [("team-1", "team-2"), ("team-2", "team-1")]))
         assert outcomes == [False, True]
 
-    def test_a_long_answer_is_streamed(self, postgres: OpenWork, admin: psycopg.Connection[Any]) -> None:
+    def test_a_long_list_is_read_in_several_parts(self, postgres: OpenWork, admin: psycopg.Connection[Any]) -> None:
         with postgres() as work:
             work.certificates.add(facts.certificate())
         admin.execute(
             """
-            INSERT INTO certificate_revocations (id, certificate_id, issuer_id, serial_number, revoked_by, not_after)
-            SELECT 'rev-' || n, 'mc-1', 'iss-1', to_hex(n), 'admin', '2031-06-01Z' FROM generate_series(1, 5000) AS n
+            INSERT INTO certificate_revocations (id, certificate_id, issuer_id, serial_number, revoked_by, not_after,
+                authority, partition, entry, change)
+            SELECT 'rev-' || n, 'mc-1', 'iss-1', to_hex(n), 'admin', '2031-06-01Z', repeat('ab', 20), 0,
+                int4send(n), n FROM generate_series(1, 45000) AS n
             """
         )
         with postgres() as work:
-            half = [r for _, r in zip(range(2500), work.revocations.unexpired("iss-1", AT), strict=False)]
-            whole = list(work.revocations.unexpired("iss-1", AT))
-        assert (len(half), len(whole)) == (2500, 5000)
-        assert [r.serial_number for r in whole] == sorted(f"{n:x}" for n in range(1, 5001))
+            parts, count = work.revocations.listed(facts.SCOPE)
+            later, few = work.revocations.changed(facts.SCOPE, 44_998)
+        assert (len(parts), count, few) == (3, 45_000, 2)
+        assert b"".join(parts) == b"".join(n.to_bytes(4, "big") for n in range(1, 45_001))
+        assert b"".join(later) == b"".join(n.to_bytes(4, "big") for n in (44_999, 45_000))
+
+    def test_a_long_crl_comes_back_in_blocks(self, postgres: OpenWork) -> None:
+        der = bytes(range(256)) * 4000
+        with postgres() as work:
+            assert work.crls.save(facts.crl(size=len(der)), der)
+        with postgres() as work:
+            blocks = list(work.crls.content(facts.crl(size=len(der))))
+        assert len(blocks) == 4
+        assert b"".join(blocks) == der
 
 
 def test_greenlets_take_turns_at_the_database(database_url: str) -> None:

@@ -676,12 +676,14 @@ class TestReferences:
     def test_an_issuer_takes_its_ca_and_crl_with_it(self, seeded: OpenWork) -> None:
         with seeded() as work:
             work.authorities.lock_or_add(facts.authority(issuer_id="iss-1"))
-            work.crls.save(facts.crl(work.crls.next_number("iss-1")))
+            work.crls.save(facts.crl(work.crls.next_number("iss-1")), b"der")
+            work.crls.ensure(facts.duty())
         with seeded() as work:
             work.issuers.remove("iss-1")
         with seeded() as work:
             assert work.authorities.find("iss-1") is None
-            assert work.crls.find("iss-1") is None
+            assert work.crls.find("iss-1", facts.SCOPE.authority) is None
+            assert work.crls.duties("iss-1") == []
 
 
 class TestSeeds:

@@ -14,7 +14,8 @@ from certctl_core.ids import VersionId
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, RevocationReason
 from certctl_core.models.jobs import JobStatus
 from certctl_core.pki import ca, ocsp
-from certctl_core.usecases import revocation
+from certctl_core.pki.distribution import Place
+from certctl_core.usecases import crls, revocation
 from tests.core.usecases.world import ADMIN, World
 
 
@@ -23,6 +24,14 @@ def ask(world: World, certificate: x509.Certificate) -> x509_ocsp.OCSPResponse:
     request = x509_ocsp.OCSPRequestBuilder().add_certificate(certificate, authority, hashes.SHA256()).build()
     question = ocsp.read_request(request.public_bytes(Encoding.DER))
     return x509_ocsp.load_der_ocsp_response(revocation.answer_ocsp(world.ports, "iss-local", question))
+
+
+def published(world: World) -> bytes:
+    """The complete CRL, after the loop has run."""
+    crls.sweep(world.ports)
+    stored = crls.first(world.ports, "iss-local", Place())
+    assert stored is not None
+    return b"".join(crls.content(world.ports, stored))
 
 
 def serials_on(crl_der: bytes) -> set[int]:
@@ -35,13 +44,13 @@ def test_a_revoked_certificate_is_on_the_next_crl_and_revoked_by_ocsp(world: Wor
     version = world.issued(certificate, agent).version
     assert version is not None
     serial = version.certificate.serial_number
-    assert serial not in serials_on(revocation.crl(world.ports, "iss-local").der)
+    assert serial not in serials_on(published(world))
     assert ask(world, version.certificate).certificate_status is x509_ocsp.OCSPCertStatus.GOOD
 
     revoked = revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.KEY_COMPROMISE)
 
     assert revoked.status is CertificateStatus.REVOKED
-    assert serial in serials_on(revocation.crl(world.ports, "iss-local").der)
+    assert serial in serials_on(published(world))
     answer = ask(world, version.certificate)
     assert answer.certificate_status is x509_ocsp.OCSPCertStatus.REVOKED
     assert answer.revocation_reason is x509.ReasonFlags.key_compromise
@@ -59,27 +68,20 @@ def test_every_unexpired_version_of_every_key_holder_is_revoked_and_open_jobs_en
     revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
 
     wanted = {one.certificate.serial_number, two.certificate.serial_number}
-    assert wanted <= serials_on(revocation.crl(world.ports, "iss-local").der)
+    assert wanted <= serials_on(published(world))
     assert not [job for job in world.jobs() if job.status in (JobStatus.PENDING, JobStatus.AWAITING_CSR)]
 
 
-def test_the_crl_is_signed_again_only_when_it_is_out_of_date(world: World) -> None:
-    first = revocation.crl(world.ports, "iss-local")
-    assert revocation.crl(world.ports, "iss-local") == first
-    world.clock.advance(timedelta(hours=13))
-    second = revocation.crl(world.ports, "iss-local")
-    assert second.number > first.number
-    assert second.next_update > first.next_update
-
-
-def test_an_expired_certificate_leaves_the_crl(world: World) -> None:
+def test_an_expired_certificate_leaves_after_one_more_crl(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
     version = world.issued(certificate, agent).version
     assert version is not None
     revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.UNSPECIFIED)
     world.clock.advance(timedelta(days=100))
-    assert serials_on(revocation.crl(world.ports, "iss-local").der) == set()
+    assert version.certificate.serial_number in serials_on(published(world))
+    world.clock.advance(timedelta(days=1))
+    assert serials_on(published(world)) == set()
 
 
 def test_a_serial_number_we_did_not_issue_is_unknown(world: World) -> None:
@@ -111,7 +113,7 @@ def test_what_was_revoked_shortly_before_its_end_is_on_a_crl_made_after_it(world
     world.clock.present = version.not_after - timedelta(minutes=1)
     revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.KEY_COMPROMISE)
     world.clock.advance(timedelta(hours=1))
-    assert version.certificate.serial_number in serials_on(revocation.crl(world.ports, "iss-local").der)
+    assert version.certificate.serial_number in serials_on(published(world))
 
 
 def test_a_client_whose_clock_is_slow_believes_a_fresh_crl_and_a_fresh_answer(world: World) -> None:
@@ -120,7 +122,7 @@ def test_a_client_whose_clock_is_slow_believes_a_fresh_crl_and_a_fresh_answer(wo
     version = world.issued(certificate, agent).version
     assert version is not None
     slow = world.clock.now() - timedelta(minutes=4)
-    assert x509.load_der_x509_crl(revocation.crl(world.ports, "iss-local").der).last_update_utc <= slow
+    assert x509.load_der_x509_crl(published(world)).last_update_utc <= slow
     assert ask(world, version.certificate).this_update_utc <= slow
 
 
@@ -166,7 +168,7 @@ def test_revoking_spares_the_serial_numbers_of_foreign_certificates(world: World
 
     revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
 
-    assert serials_on(revocation.crl(world.ports, "iss-local").der) == {version.certificate.serial_number}
+    assert serials_on(published(world)) == {version.certificate.serial_number}
     assert ask(world, innocent.certificate).certificate_status is x509_ocsp.OCSPCertStatus.GOOD
 
 
@@ -202,5 +204,5 @@ def test_of_many_those_that_cannot_be_revoked_keep_no_other_from_it(world: World
     assert world.now_is(issued).revocation_reason is RevocationReason.SUPERSEDED
     assert world.now_is(revoked).revocation_reason is RevocationReason.KEY_COMPROMISE
     assert world.now_is(blank).status is CertificateStatus.PENDING
-    assert len(serials_on(revocation.crl(world.ports, "iss-local").der)) == 2
+    assert len(serials_on(published(world))) == 2
     assert world.actions().count("certificate_revoked") == 2

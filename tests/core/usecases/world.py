@@ -68,8 +68,13 @@ class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates):
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
         return self.authority.chain
 
-    def sign_crl(self, plan: CrlPlan) -> bytes:
-        return crl.sign_crl(self.authority, plan)
+    def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
+        assert not self.store.in_transaction, "a CA was called while a transaction was open"
+        if self.trouble:
+            raise self.trouble
+        wanted = authority or self.authority.key_identifier
+        (mine,) = (one for one in (self.authority, *self.older) if one.key_identifier == wanted)
+        return crl.sign_crl(mine, plan)
 
     def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:
         return ocsp.sign_response(self.authority, question, answer)

@@ -207,7 +207,7 @@ def test_the_library_reads_certificates_that_are_handed_over() -> None:
 
 def test_a_crl_is_handed_over_as_it_is() -> None:
     entry = RevokedEntry("1", plans.NOW, RevocationReason.KEY_COMPROMISE)
-    der = crl.sign_crl(plans.authority(), CrlPlan(1, plans.NOW, plans.NOW.replace(year=2027), (entry,)))
+    der = crl.sign_crl(plans.authority(), CrlPlan(1, plans.NOW, plans.NOW.replace(year=2027), crl.entries((entry,))))
     assert cms.degenerate(crls=[der]).count(der) == 1
     assert cms.degenerate(crls=[der]) == cms.degenerate(crls=[x509.load_der_x509_crl(der)])
 
