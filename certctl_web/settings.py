@@ -318,7 +318,7 @@ class Schedule:
             _INTERVAL,
             "How often CRLs are looked for that are due: because something was revoked, or they will end.",
         ),
-    ] = timedelta(seconds=15)
+    ] = timedelta(seconds=5)
     policy_check: Annotated[
         timedelta,
         Row(

@@ -5,10 +5,36 @@ it. Each scope has a complete CRL, and a delta where those are in use.
 """
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from attrs import frozen
 
 from certctl_core.ids import IssuerId
+
+MAX_PARTITIONS: Final = 1024
+
+
+@frozen
+class CrlRules:
+    """How CRLs are made.
+
+    `life` is how long one may be relied upon. Deltas are there from `deltas_from` entries on (None: never, 0: always);
+    then a complete one is made at most every `full_pause`, and only its deltas tell of what is newer. `partitions` is
+    over how many parts new certificates are spread; None: as many as it takes for a part to have at most
+    `partition_size` entries.
+    """
+
+    life: timedelta = timedelta(hours=24)
+    deltas_from: int | None = 50_000
+    full_pause: timedelta = timedelta(0)
+    partitions: int | None = None
+    partition_size: int = 100_000
+
+    @property
+    def refresh(self) -> timedelta:
+        """A CRL is made again when this much of its life is left, so that a relying party never meets one that has
+        ended."""
+        return self.life / 2
 
 
 @frozen(order=True)

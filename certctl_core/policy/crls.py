@@ -3,37 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from attrs import frozen
+from certctl_core.models.crls import MAX_PARTITIONS, CrlRules, StoredCrl
 
-from certctl_core.models.crls import StoredCrl
-
-MAX_PARTITIONS: Final = 1024
 DELTA_CACHE: Final = timedelta(minutes=1)
 CACHE: Final = timedelta(hours=1)
 """How long others may keep a copy without asking again, if it does not end before."""
-
-
-@frozen
-class CrlRules:
-    """How CRLs are made.
-
-    `life` is how long one may be relied upon. Deltas are there from `deltas_from` entries on (None: never, 0: always);
-    then a complete one is made at most every `full_pause`, and only its deltas tell of what is newer. `partitions` is
-    over how many parts new certificates are spread; None: as many as it takes for a part to have at most
-    `partition_size` entries.
-    """
-
-    life: timedelta = timedelta(hours=24)
-    deltas_from: int | None = 50_000
-    full_pause: timedelta = timedelta(0)
-    partitions: int | None = None
-    partition_size: int = 100_000
-
-    @property
-    def refresh(self) -> timedelta:
-        """A CRL is made again when this much of its life is left, so that a relying party never meets one that has
-        ended."""
-        return self.life / 2
 
 
 def has_deltas(rules: CrlRules, entries: int) -> bool:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from attrs import Factory, field, frozen
 
-from certctl_core.policy.crls import CrlRules
+from certctl_core.models.crls import CrlRules
 from certctl_core.ports.issuer import Issuers
 from certctl_core.ports.signer import KeyDrivers, SealedKeys
 from certctl_core.ports.store import Work

@@ -27,7 +27,7 @@ from attrs import evolve, frozen
 from certctl_core.errors import CertctlError, UpstreamUnavailable
 from certctl_core.ids import IssuerId
 from certctl_core.models.access import Actor
-from certctl_core.models.crls import CrlDuty, CrlGeneration, CrlScope, StoredCrl
+from certctl_core.models.crls import CrlDuty, CrlGeneration, CrlRules, CrlScope, StoredCrl
 from certctl_core.pki import distribution
 from certctl_core.pki.distribution import Place
 from certctl_core.pki.plan import CrlPlan
@@ -225,7 +225,7 @@ def _drafts(ports: Ports, work: Work, scope: CrlScope, now: datetime) -> list[_D
     return drafts
 
 
-def _may_stay(rules: policy.CrlRules, stored: StoredCrl, changes: int, now: datetime) -> bool:
+def _may_stay(rules: CrlRules, stored: StoredCrl, changes: int, now: datetime) -> bool:
     """Whether the complete CRL may be left as it is."""
     if policy.waits_for_delta(rules, stored, now):
         return True
@@ -233,7 +233,7 @@ def _may_stay(rules: policy.CrlRules, stored: StoredCrl, changes: int, now: date
     return is_same and policy.has_deltas(rules, stored.entries)
 
 
-def _delta(work: Work, scope: CrlScope, frame: CrlPlan, rules: policy.CrlRules, changes: int, now: datetime) -> _Draft:
+def _delta(work: Work, scope: CrlScope, frame: CrlPlan, rules: CrlRules, changes: int, now: datetime) -> _Draft:
     """What has changed since the oldest complete CRL that anybody may still hold, so that it adds to each of them.
     Where there was none before, the one made now is the base, and the delta has a number of its own."""
     base = work.crls.oldest_in_use(scope, now)
@@ -246,7 +246,7 @@ def _delta(work: Work, scope: CrlScope, frame: CrlPlan, rules: policy.CrlRules, 
     return _Draft(plan, count, changes, is_delta=True)
 
 
-def delta_life(rules: policy.CrlRules) -> timedelta:
+def delta_life(rules: CrlRules) -> timedelta:
     """How long a delta may be relied upon."""
     return max(rules.life / 24, AT_LEAST)
 
@@ -308,7 +308,7 @@ def _publish(
     return True
 
 
-def _due_at(rules: policy.CrlRules, full: StoredCrl, delta: StoredCrl | None, changes: int) -> datetime:
+def _due_at(rules: CrlRules, full: StoredCrl, delta: StoredCrl | None, changes: int) -> datetime:
     due = policy.full_due_at(rules, full)
     if policy.has_deltas(rules, full.entries):
         if delta is not None:

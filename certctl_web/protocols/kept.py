@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -74,6 +75,7 @@ class KeptFiles:
             file.close()
             return None
         kept = Kept(crl, file)
+        weakref.finalize(kept, file.close)
         with self._lock:
             self._found[crl.digest] = kept
             while len(self._found) > self._most:

@@ -185,10 +185,9 @@ def revoke_and_prove(stage: Stage) -> str:
     if _ocsp(stage, leaf, authority).certificate_status is not ocsp.OCSPCertStatus.GOOD:
         raise Failure("before its revocation the certificate is not good")
     stage.api.post(f"/api/v1/certificates/{certificate}/revoke", {"reason": "keyCompromise"})
-    crl = x509.load_der_x509_crl(_fetch(stage, f"/.well-known/pki/crl/{ISSUER}"))
-    entry = crl.get_revoked_certificate_by_serial_number(leaf.serial_number)
-    if entry is None or not crl.is_signature_valid(authority.public_key()):  # type: ignore[arg-type]
-        raise Failure("the CRL does not list the certificate, or is not signed by the CA")
+    crl = wait_for("the serial number on the CRL", lambda: _crl_with(stage, leaf.serial_number))
+    if not crl.is_signature_valid(authority.public_key()):  # type: ignore[arg-type]
+        raise Failure("the CRL is not signed by the CA")
     stage.show.line(f"CRL with {len(crl)} entries, next update {crl.next_update_utc}")
     answer = _ocsp(stage, leaf, authority)
     if answer.certificate_status is not ocsp.OCSPCertStatus.REVOKED:
@@ -201,6 +200,12 @@ def revoke_and_prove(stage: Stage) -> str:
     else:
         stage.show.line("there is no openssl on this machine; cryptography alone has checked")
     return f"revoked by CRL and OCSP, checked with {by}"
+
+
+def _crl_with(stage: Stage, serial_number: int) -> x509.CertificateRevocationList | None:
+    """The published CRL, once it lists the serial number."""
+    crl = x509.load_der_x509_crl(_fetch(stage, f"/.well-known/pki/crl/{ISSUER}"))
+    return crl if crl.get_revoked_certificate_by_serial_number(serial_number) else None
 
 
 def _fetch(stage: Stage, path: str) -> bytes:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from certctl_core.models.access import Role
+from certctl_core.usecases import crls
 from tests.web.api import EVERY_STORE, NGINX, AnAgent, Api, csr_pem
 
 pytestmark = EVERY_STORE
@@ -223,22 +224,41 @@ def test_failed_jobs_are_retried_and_open_ones_cancelled(fleet: Api, agent: AnAg
 # --- what relying parties see ----------------------------------------------------------------------------------------
 
 
+CRL = "/.well-known/pki/crl/iss-local"
+
+
 def test_the_crl_lists_what_was_revoked(fleet: Api, issued: x509.Certificate) -> None:
-    path = "/.well-known/pki/crl/iss-local"
-    before = fleet.get(path, by=None)
+    before = fleet.get(CRL, by=None)
     assert before.headers["content-type"] == "application/pkix-crl"
     assert before.headers["cache-control"] == "public, max-age=3600, must-revalidate"
     assert len(x509.load_der_x509_crl(before.content)) == 0
-    unchanged = fleet.get(path, by=None, headers={"If-None-Match": before.headers["etag"]})
+    unchanged = fleet.get(CRL, by=None, headers={"If-None-Match": before.headers["etag"]})
     assert (unchanged.status, unchanged.content) == (304, b"")
     fleet.made(f"{LIFE}/revoke", {"reason": "superseded"})
-    after = fleet.get(path, by=None, headers={"If-None-Match": before.headers["etag"]})
+    assert fleet.get(CRL, by=None).content == before.content
+    crls.sweep(fleet.ports)
+    after = fleet.get(CRL, by=None, headers={"If-None-Match": before.headers["etag"]})
     assert after.status == 200
     crl = x509.load_der_x509_crl(after.content)
     assert crl.get_revoked_certificate_by_serial_number(issued.serial_number) is not None
     authority = _authority(fleet)
     public_key = authority.public_key()
     assert crl.is_signature_valid(public_key)  # type: ignore[arg-type]
+
+
+def test_a_certificate_is_held_and_released(fleet: Api, issued: x509.Certificate) -> None:
+    since = "2026-10-01T00:00:00Z"
+    fleet.made(f"{LIFE}/revoke", {"reason": "certificateHold", "invalid_since": since})
+    crls.sweep(fleet.ports)
+    (entry,) = x509.load_der_x509_crl(fleet.get(CRL, by=None).content)
+    assert entry.extensions.get_extension_for_class(x509.InvalidityDate).value.invalidity_date_utc.isoformat() == (
+        "2026-10-01T00:00:00+00:00"
+    )
+    assert fleet.made(f"{LIFE}/release", {}) == {"status": "released"}
+    assert fleet.get(LIFE).json["status"] == "Active"
+    assert fleet.post(f"{LIFE}/release", {}).status == 409
+    crls.sweep(fleet.ports)
+    assert len(x509.load_der_x509_crl(fleet.get(CRL, by=None).content)) == 0
 
 
 def _authority(fleet: Api) -> x509.Certificate:

@@ -69,6 +69,9 @@ def test_both_tell_of_the_fleet_as_it_is(fleet: Api) -> None:
         "agent_total": 1,
         "agent_online": 1,
         "job_pending": 1,
+        "crl_failing": 0,
+        "crl_ended": 0,
+        "crl_late_seconds": 300,
     }
     assert told["counter"]["job_completed_total"] == 2
     assert told["uptime"]["uptime_seconds"] == 300

@@ -11,11 +11,10 @@ from certctl_core.errors import Conflict, Invalid, NotConfigured, NotFound, Upst
 from certctl_core.ids import IssuerId, ProfileId
 from certctl_core.models.catalog import CertificateProfile
 from certctl_core.models.certificates import CertificateStatus, ManagedCertificate, RevocationReason
-from certctl_core.models.crls import CrlScope, StoredCrl
+from certctl_core.models.crls import CrlRules, CrlScope, StoredCrl
 from certctl_core.pki import ca, crl, distribution
 from certctl_core.pki.distribution import Place
 from certctl_core.pki.keys import KeyKind
-from certctl_core.policy.crls import CrlRules
 from certctl_core.ports import Ports
 from certctl_core.usecases import crl_scopes, crls, issuance, jobs, revocation
 from tests.core.usecases.world import ADMIN, START, World
