@@ -147,11 +147,10 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
         return tuple(f"{url}/{held.authority.key_identifier.hex()}" for url in urls)
 
     def _crl_urls(self, held: Held, plan: LeafPlan) -> tuple[str, ...]:
-        """The distribution point of a leaf names the CA that signs it, unless that is the oldest one there is."""
-        signs, oldest = held.authority.key_identifier, self.authorities()[-1].key_identifier
+        """The distribution point names the CA as well, beside the part of its CRL that the plan may name."""
         urls = plan.crl_urls
-        if signs != oldest:
-            urls = tuple(distribution.of_authority(url, signs.hex()) for url in urls)
+        if not held.is_plain:
+            urls = tuple(distribution.of_authority(url, held.authority.key_identifier.hex()) for url in urls)
         return self.settings.crl_distribution_point_urls or urls
 
     def chain(self) -> Sequence[x509.Certificate]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
-from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, CRLS, ISSUERS, REVOCATIONS, TARGETS, VERSIONS
+from certctl_adapters.kinds import ATTEMPTS, CERTIFICATES, TARGETS, VERSIONS
 from certctl_adapters.memory.table import MemoryTable, by, is_due
 from certctl_adapters.memory.transaction import Transaction
 from certctl_core.ids import AgentId, CertificateId, IssuerId, RenewalPolicyId, TargetId, VersionId
@@ -25,8 +25,6 @@ from certctl_core.ports.store import (
     Certificates,
     Deployments,
     Page,
-    Revocations,
-    StoredCrl,
     Versions,
     Where,
 )
@@ -225,23 +223,3 @@ class MemoryDeployments(Deployments):
         blank = Deployment(certificate_id=certificate_id, target_id=target_id)
         found: Deployment = self._transaction.rows(_DEPLOYMENTS).get((certificate_id, target_id), blank)
         return found
-
-
-class MemoryCrls(Crls):
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-
-    def find(self, issuer_id: IssuerId) -> StoredCrl | None:
-        return self._transaction.rows(CRLS.table).get(issuer_id)
-
-    def next_number(self, issuer_id: IssuerId) -> int:
-        if issuer_id not in self._transaction.rows(ISSUERS.table):
-            raise self._transaction.refuse(NotFound.of(ISSUERS.noun, issuer_id))
-        number = int(self._transaction.rows(_CRL_NUMBERS).get(issuer_id, 0)) + 1
-        self._transaction.set(_CRL_NUMBERS, issuer_id, number)
-        return number
-
-    def save(self, crl: StoredCrl) -> None:
-        kept = self.find(crl.issuer_id)
-        if kept is None or kept.number < crl.number:
-            self._transaction.replace(CRLS, crl)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 from cryptography import x509
 
 from certctl_core.errors import CertctlError, NotConfigured, NotFound
@@ -72,6 +72,15 @@ def _partition(urls: Sequence[str], issuer_id: str) -> int:
     return next((place.partition for place in places if place is not None), 0)
 
 
+def of_version(version: CertificateVersion) -> Place:
+    """The CRL that tells of a certificate. Raises `NotFound` for what is on none."""
+    if is_short_lived(version.certificate):
+        raise NotFound("the certificate is short-lived, and on no CRL")
+    facts = reading.facts(version.certificate)
+    signed_by = facts.authority_key_identifier
+    return Place(signed_by.hex() if signed_by else None, _partition(facts.crl_urls, version.issuer_id))
+
+
 def assign(ports: Ports) -> int:
     """Work out on which CRL revocations are of which it is not known: those of before there was a choice. Returns how
     many there were."""
@@ -96,25 +105,39 @@ def ensure_place(ports: Ports, issuer_id: str, place: Place) -> CrlScope:
     with ports.work() as work:
         configured = work.issuers.get(issuer_id)
         known = {duty.scope for duty in work.crls.duties(configured.id)}
-    authorities = authorities_of(ports, configured)
-    if not authorities:
+    found = standing(ports, configured)
+    if found is None:
         raise NotConfigured(f"issuer {issuer_id} publishes its own CRL", hint="See the CDP in its certificates.")
-    authority = place.authority or authorities[-1]
+    authority = place.authority or found.first
     scope = CrlScope(configured.id, authority, place.partition)
-    if authority not in authorities or (scope not in known and place.partition > configured.crl_partitions):
+    if authority not in found.known or (scope not in known and place.partition > configured.crl_partitions):
         raise NotFound(f"issuer {issuer_id} has no CRL {place.text!r}")
     with ports.work() as work:
-        _ensure(ports, work, configured, authorities, scope)
+        _ensure(ports, work, configured, found.first, scope)
     return scope
 
 
-def authorities_of(ports: Ports, configured: ConfiguredIssuer) -> Sequence[str]:
-    """The key identifiers (hex) of the CAs whose CRLs are made here: first the one that signs new leafs, the oldest
-    last."""
+@frozen
+class Standing:
+    """The CAs of an issuer whose CRLs are made here, by key identifier (hex). `signs` is the one that signs new leafs,
+    `first` the one that is meant where no CA is named."""
+
+    known: tuple[str, ...]
+    signs: str
+    first: str
+
+
+def standing(ports: Ports, configured: ConfiguredIssuer) -> Standing | None:
+    """None for an issuer that publishes its own CRL."""
     issuer = ports.issuers.connect(configured)
     if not isinstance(issuer, SignsCrls) or not isinstance(issuer, HasAuthorities):
-        return ()
-    return tuple(one.key_identifier.hex() for one in issuer.authorities())
+        return None
+    found = issuer.authorities()
+    if not found:
+        return None
+    plain = next((one for one in found if one.is_plain), found[0])
+    known = tuple(one.key_identifier.hex() for one in found)
+    return Standing(known, known[0], plain.key_identifier.hex())
 
 
 def look_around(ports: Ports, make: Callable[[Ports, CrlDuty], int]) -> Iterator[str]:
@@ -133,18 +156,18 @@ def look_around(ports: Ports, make: Callable[[Ports, CrlDuty], int]) -> Iterator
 def _look_at(ports: Ports, issuer_id: IssuerId, make: Callable[[Ports, CrlDuty], int]) -> None:
     with ports.work() as work:
         configured = work.issuers.get(issuer_id)
-    authorities = authorities_of(ports, configured)
-    if not authorities:
+    found = standing(ports, configured)
+    if found is None:
         return
     with ports.work() as work:
         parts = _parts(ports, work, configured)
         known = {duty.scope for duty in work.crls.duties(issuer_id)}
-        wanted = {CrlScope(issuer_id, authority) for authority in authorities} | {
-            CrlScope(issuer_id, authorities[0], number) for number in range(1, parts + 1)
+        wanted = {CrlScope(issuer_id, authority) for authority in found.known} | {
+            CrlScope(issuer_id, found.signs, number) for number in range(1, parts + 1)
         }
-        for scope in sorted(wanted | {scope for scope in known if scope.authority in authorities}):
-            _ensure(ports, work, configured, authorities, scope)
-        whole = CrlScope(issuer_id, authorities[0])
+        for scope in sorted(wanted | {scope for scope in known if scope.authority in found.known}):
+            _ensure(ports, work, configured, found.first, scope)
+        whole = CrlScope(issuer_id, found.signs)
         if parts and not any(one.partition for one in known if one.authority == whole.authority):
             # From now on it is about a part, and has to say so.
             work.crls.touch(whole, ports.clock.now())
@@ -176,10 +199,8 @@ def _parts(ports: Ports, work: Work, configured: ConfiguredIssuer) -> int:
     return policy.partitions(ports.crls, configured.crl_partitions, work.crls.entries(configured.id))
 
 
-def _ensure(
-    ports: Ports, work: Work, configured: ConfiguredIssuer, authorities: Sequence[str], scope: CrlScope
-) -> None:
-    is_first = scope.authority == authorities[-1]
+def _ensure(ports: Ports, work: Work, configured: ConfiguredIssuer, first: str, scope: CrlScope) -> None:
+    is_first = scope.authority == first
     work.crls.ensure(
         CrlDuty(
             scope=scope,

@@ -125,6 +125,14 @@ def first(ports: Ports, issuer_id: str, place: Place) -> StoredCrl | None:
     return published(ports, issuer_id, place)
 
 
+def of_certificate(ports: Ports, issuer_id: str, serial_number: str) -> StoredCrl | None:
+    """The complete CRL that tells of a certificate, or that of the issuer's first CA for one that is unknown. Raises
+    and answers as `first`."""
+    with ports.work() as work:
+        version = work.versions.with_serial(IssuerId(issuer_id), serial_number)
+    return first(ports, issuer_id, Place() if version is None else crl_scopes.of_version(version))
+
+
 # --- Making -----------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +205,8 @@ def _signer(ports: Ports, scope: CrlScope) -> SignsCrls | None:
     """Who signs for the scope; None when its CA signs no more, or never did."""
     with ports.work() as work:
         configured = work.issuers.find(scope.issuer_id)
-    if configured is None or scope.authority not in crl_scopes.authorities_of(ports, configured):
+    found = None if configured is None else crl_scopes.standing(ports, configured)
+    if configured is None or found is None or scope.authority not in found.known:
         return None
     issuer = ports.issuers.connect(configured)
     return issuer if isinstance(issuer, SignsCrls) else None

@@ -35,6 +35,7 @@ from certctl_core.errors import (
     TooMany,
     Unreadable,
     UpstreamRejected,
+    UpstreamUnavailable,
 )
 from certctl_core.models.certificates import CertificateVersion
 from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol
@@ -46,7 +47,7 @@ from certctl_core.policy import enrolling
 from certctl_core.policy.intune import Verdict
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
-from certctl_core.usecases import enrolment, revocation, scep_challenges
+from certctl_core.usecases import crls, enrolment, scep_challenges
 from certctl_core.usecases.enrolment import Client, Deed, Enrol, Enrolled
 from certctl_core.usecases.scep_challenges import Admitted, TurnedAway
 from certctl_core.usecases.scep_doors import Door, Doors, Standing
@@ -56,6 +57,8 @@ REMEMBERED: Final = timedelta(days=7)
 BATCH: Final = 1000
 NONCES: Final = "scep nonce "
 MAX_CLIENT: Final = 200
+MAX_CRL: Final = 1 << 20
+"""A longer CRL is not put into a message, which is held whole several times while it is made."""
 
 
 @frozen
@@ -324,7 +327,12 @@ def _get_crl(asked: _Asked) -> Answered:
     wanted = asked.content
     if not isinstance(wanted, Named) or asked.standing.chain[0].subject != wanted.issuer:
         raise NotFound("there is no CA of this name here")
-    der = revocation.crl(asked.ports, asked.door.issuer_id).der
+    stored = crls.of_certificate(asked.ports, asked.door.issuer_id, wanted.serial_number)
+    if stored is None:
+        raise UpstreamUnavailable("the CRL is being made", hint="Try again in a moment.")
+    if stored.size > MAX_CRL:
+        raise Refused(f"the CRL has {stored.size} octets", hint="Fetch it where the certificates say.")
+    der = b"".join(crls.content(asked.ports, stored))
     return Answered(asked.granted(crls=[der]), "shown", asked.request)
 
 

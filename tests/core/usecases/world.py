@@ -81,7 +81,8 @@ class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates):
 
     def authorities(self) -> Sequence[AuthorityFacts]:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
-        return [AuthorityFacts(one.key_identifier.hex(), one.chain) for one in (self.authority, *self.older)]
+        found = (self.authority, *self.older)
+        return [AuthorityFacts(one.key_identifier.hex(), one.chain, is_plain=one is found[-1]) for one in found]
 
     def certify_delegate(self, plan: DelegatePlan, authority: bytes | None = None) -> x509.Certificate:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
