@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certctl_adapters import key_drivers
+from certctl_adapters.issuers import InstalledIssuers
 from certctl_adapters.key_drivers import InstalledKeyDrivers
+from certctl_adapters.memory import MemoryStore
 from certctl_adapters.pkcs11 import Token, TokenSettings
 from certctl_core.errors import (
     CertctlError,
@@ -29,13 +31,17 @@ from certctl_core.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from certctl_core.ids import IssuerId
+from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.pki import ca, cacert, crl, keys, ocsp, paths, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind, PrivateKey
 from certctl_core.pki.plan import CrlPlan, OcspAnswer
+from certctl_core.ports.issuer import Issued
 from certctl_core.ports.signer import KeptKey
 from tests import plans
-from tests.stand_ins import PlainBox
+from tests.contract.issuers import contract
+from tests.stand_ins import MovableClock, PlainBox
 
 MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -309,3 +315,32 @@ def test_greenlets_do_not_wait_for_a_token(settings: TokenSettings) -> None:
     command = [sys.executable, "-c", script, str(settings.module), settings.token, settings.pin]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "{False}", done.stderr
+
+
+def test_an_issuer_makes_its_root_in_the_token_and_every_replica_signs_with_it(drivers: InstalledKeyDrivers) -> None:
+    store, clock = MemoryStore(), MovableClock(plans.NOW)
+    configured = ConfiguredIssuer(
+        id=IssuerId("iss-hsm"),
+        name="Token CA",
+        type="GenericCA",
+        config={"ca_key_driver_id": "pkcs11"},
+        created_at=plans.NOW,
+        updated_at=plans.NOW,
+    )
+    with store.work() as work:
+        work.issuers.add(configured)
+    issued = [
+        InstalledIssuers(store.work, PlainBox(), clock, drivers).connect(configured).issue(contract.request())
+        for _ in range(2)
+    ]
+    assert all(isinstance(one, Issued) for one in issued)
+    with store.work() as work:
+        (stored,) = work.authorities.of_issuer(configured.id)
+        assert work.authorities.any_sealed() is None
+    assert stored.key_driver_id.startswith("pkcs11:")
+    assert stored.sealed_key is None
+    root = reading.certificate(stored.chain[0])
+    assert all(reading.is_issued_by(one.certificate, root) for one in issued if isinstance(one, Issued))
+    bare = InstalledIssuers(store.work, PlainBox(), clock)
+    with pytest.raises(NotConfigured, match="pkcs11"):
+        bare.connect(configured)
