@@ -41,7 +41,7 @@ from certctl_core.ports.signer import KeptKey, KeyDrivers
 from certctl_core.ports.store import Query, Where
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
 from certctl_core.usecases import access, catalog, sealing, secrets
-from certctl_web import scep_service, tls
+from certctl_web import est_service, scep_service, tls
 from certctl_web.metrics import PrometheusMeter
 from certctl_web.setting import PREFIX
 from certctl_web.settings import Settings
@@ -245,6 +245,8 @@ def prepare(settings: Settings, url: str, *, serves: bool) -> str | None:
             if serves:
                 scep_service.doors(settings)
                 scep_service.require_known(backend.ports, settings)
+                est_service.labels(settings)
+                est_service.require_known(backend.ports, settings)
             _announce_audit_key(backend.ports)
             return _first_key(settings, backend.ports)
 

@@ -5,27 +5,36 @@ from functools import cache
 from typing import Final
 
 import structlog
+from attrs import evolve
 from cryptography import x509
 
 from certctl_core.errors import CertctlError
-from certctl_web import bootstrap, scep_service
+from certctl_web import bootstrap, est_service, scep_service
 from certctl_web.app import create_app
 from certctl_web.bootstrap import Backend
+from certctl_web.est import ClientCas
 from certctl_web.options import Options, Rate
 from certctl_web.settings import Settings
-from certctl_web.tls import ServerContext
+from certctl_web.tls import Clients, ServerContext
 from certctl_web.web import Served
 
 log = structlog.get_logger(__name__)
 
 KEY_CHANGES_NOTICED: Final = timedelta(seconds=1)
+TEND_EVERY: Final = 60.0
+"""Seconds. So long after an issuer has another CA, what that certified can be shown in TLS."""
 
 
 def served(settings: Settings, url: str) -> Served:
     """What one web process serves: its own pool, application and TLS context."""
     backend = bootstrap.connect(settings, url, max(2, settings.storage.database_max_conns // settings.web.workers))
 
+    labels = est_service.labels(settings)
+    client_cas = ClientCas(backend.ports, labels)
+    client_cas.refresh()
+
     def tend() -> None:
+        client_cas.refresh()
         try:
             bootstrap.ensure_certificate(settings, backend)
         except (CertctlError, OSError) as error:
@@ -35,8 +44,11 @@ def served(settings: Settings, url: str) -> Served:
         application.close()
         backend.close()
 
-    application = create_app(backend.ports, _options(settings, backend))
-    return Served(application, ServerContext(bootstrap.server_pair(settings)), tend, close)
+    application = create_app(backend.ports, evolve(_options(settings, backend), est=labels))
+    clients = Clients(client_cas.certificates, tls_1_2=settings.web.tls_min_version == "1.2")
+    return Served(
+        application, ServerContext(bootstrap.server_pair(settings), clients), tend, close, tend_every=TEND_EVERY
+    )
 
 
 def _options(settings: Settings, backend: Backend) -> Options:

@@ -12,7 +12,7 @@ variable that nothing reads is reported with the nearest name that something doe
 import difflib
 import ipaddress
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_type_hints
@@ -21,7 +21,8 @@ import attrs
 from attrs import Factory, evolve, field, frozen
 
 from certctl_core.models.crls import MAX_PARTITIONS, CrlRules
-from certctl_web import scep_settings
+from certctl_web import est_settings, scep_settings
+from certctl_web.est_settings import Est, EstDoor
 from certctl_web.scep_settings import Scep, ScepDoor
 from certctl_web.setting import (
     PREFIX,
@@ -95,6 +96,14 @@ class Web:
         ),
     ] = None
     tls_key_path: Annotated[Path | None, Row("SERVER_TLS_KEY_PATH", path, "Key of that certificate, PEM.")] = None
+    tls_min_version: Annotated[
+        str,
+        Row(
+            "SERVER_TLS_MIN_VERSION",
+            one_of("1.3", "1.2"),
+            "Lowest version of TLS that is spoken. 1.2 is for devices that know no other.",
+        ),
+    ] = "1.3"
     max_body_size: Annotated[int, Row("MAX_BODY_SIZE", whole(1024, 1 << 30), "Largest request body, in bytes.")] = (
         1 << 20
     )
@@ -500,6 +509,15 @@ class Settings:
     scep_door: ScepDoor = Factory(ScepDoor)
     scep_labels: Mapping[str, ScepDoor] = Factory(dict)
 
+    est: Est = Factory(Est)
+    est_door: EstDoor = Factory(EstDoor)
+    est_labels: Mapping[str, EstDoor] = Factory(dict)
+
+    @property
+    def est_doors(self) -> dict[str, EstDoor]:
+        """The labels of EST; none when it is off."""
+        return est_settings.doors(self.est, self.est_door, dict(self.est_labels))
+
     @property
     def scep_doors(self) -> dict[str, ScepDoor]:
         """The doors of SCEP, by label; none when it is off."""
@@ -566,18 +584,37 @@ def read(environment: Mapping[str, str] | None = None) -> Reading:
     for group, name, row in rows():
         take(row, groups.setdefault(group, {}), name)
     settings = Settings(**{group: kind(**groups.get(group, {})) for group, kind in _groups().items()})
-    doors: dict[str, dict[str, Any]] = {label: {} for label in settings.scep.profiles}
-    for label, name, row in _labelled(settings):
-        take(row, doors[label], name)
-    settings = evolve(settings, scep_labels={label: ScepDoor(**given) for label, given in doors.items()})
+    labels: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in _LABELS}
+    for group, label, name, row in _labelled(settings):
+        take(row, labels[group].setdefault(label, {}), name)
+    made: dict[str, Any] = {
+        group: {label: _LABELS[group].kind(**given) for label, given in labels[group].items()} for group in labels
+    }
+    settings = evolve(settings, **made)
     return Reading(settings, sources, (*problems, *_contradictions(settings)), tuple(_oddities(settings, environment)))
 
 
-def _labelled(settings: Settings) -> Iterator[tuple[str, str, Row]]:
-    """(label, field, row) of the settings that there are because of labels."""
-    for label in settings.scep.profiles:
-        for name, row in _rows_of(ScepDoor):
-            yield label, name, evolve(row, name=scep_settings.called(row.name, label))
+@frozen
+class _Labels:
+    """What a protocol's labels are made of, what their settings are called, and which there are."""
+
+    kind: type[Any]
+    called: Callable[[str, str], str]
+    of: Callable[[Settings], tuple[str, ...]]
+
+
+_LABELS: Final[Mapping[str, _Labels]] = {
+    "scep_labels": _Labels(ScepDoor, scep_settings.called, lambda settings: settings.scep.profiles),
+    "est_labels": _Labels(EstDoor, est_settings.called, lambda settings: settings.est.profiles),
+}
+
+
+def _labelled(settings: Settings) -> Iterator[tuple[str, str, str, Row]]:
+    """(group, label, field, row) of the settings that there are because of labels."""
+    for group, labels in _LABELS.items():
+        for label in labels.of(settings):
+            for name, row in _rows_of(labels.kind):
+                yield group, label, name, evolve(row, name=labels.called(row.name, label))
 
 
 def load(environment: Mapping[str, str] | None = None) -> Reading:
@@ -592,8 +629,10 @@ def describe(reading: Reading) -> tuple[Described, ...]:
     """Every setting that is not hidden, its value and its origin, secrets masked."""
     found = []
     given = [(getattr(reading.settings, group), name, row) for group, name, row in rows()]
-    doors = reading.settings.scep_labels
-    for owner, name, row in (*given, *((doors[label], name, row) for label, name, row in _labelled(reading.settings))):
+    given += [
+        (getattr(reading.settings, group)[label], name, row) for group, label, name, row in _labelled(reading.settings)
+    ]
+    for owner, name, row in given:
         if row.hidden:
             continue
         value = getattr(owner, name)
@@ -637,6 +676,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         )
 
     yield from scep_settings.contradictions(settings.scep_doors, web.public_url)
+    yield from est_settings.contradictions(settings.est_doors, tls_1_2=web.tls_min_version == "1.2")
 
 
 def _oddities(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
@@ -652,7 +692,10 @@ def _oddities(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
         if len(key.key) < 20
     )
     yield from scep_settings.oddities(settings.scep_doors)
-    every = [row for _, _, row in (*rows(), *_labelled(settings))]
+    yield from est_settings.oddities(settings.est_doors)
+    if settings.web.tls_min_version == "1.2":
+        yield f"{PREFIX}SERVER_TLS_MIN_VERSION=1.2: old clients may speak TLS 1.2"
+    every = [row for _, _, row in rows()] + [row for *_, row in _labelled(settings)]
     known = {row.variable for row in every} | {f"{row.variable}_FILE" for row in every if row.secret}
     visible = [row.variable for row in every if not row.hidden]
     for name in sorted(environment):
@@ -673,6 +716,8 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, timedelta):
         return write_duration(value)
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(str(one.value) for one in value))
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -18,7 +18,6 @@ has. TLS 1.3 has `tls-exporter` instead (RFC 9266), which Python's TLS does not 
 
 import base64
 import binascii
-import hashlib
 from datetime import datetime
 from enum import Enum
 from hmac import compare_digest
@@ -47,6 +46,7 @@ from certctl_core.pki import cms, keys, paths, reading, serials
 from certctl_core.pki import csr as csr_reading
 from certctl_core.pki import est as wire
 from certctl_core.pki.keys import KeyFacts, KeyKind
+from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import HasAuthorities, ShowsChain
 from certctl_core.usecases import audit, delegates, enrolment, enrolment_secrets, jobs
@@ -76,16 +76,15 @@ class Method(Enum):
 
 @frozen(kw_only=True)
 class Label:
-    """The rules of one path. `password_sha256` is of the label's own password, in hex, empty where it has none.
-    `trusted` are the CAs whose certificates enrol. `per_day` is how often one device may enrol within a day, 0 for any
-    number."""
+    """The rules of one path. `password` is one that any number of devices know. `trusted` are the CAs whose
+    certificates enrol. `per_day` is how often one device may enrol within a day, 0 for any number."""
 
     name: str
     issuer_id: IssuerId
     profile_id: ProfileId | None
     belongs: Belonging
     methods: frozenset[Method]
-    password_sha256: str = field(default="", repr=False)
+    password: SharedSecret | None = field(default=None, repr=False)
     trusted: tuple[x509.Certificate, ...] = ()
     is_bound: bool = False
     makes_keys: bool = False
@@ -147,8 +146,7 @@ def _is_revoked(ports: Ports, certificate: x509.Certificate) -> bool:
 def _by_password(ports: Ports, label: Label, shown: Shown) -> Client:
     user, password = _basic(shown.authorization)
     who = f" as {user}" if user else ""
-    digest = hashlib.sha256(password.encode()).hexdigest()
-    if label.password_sha256 and compare_digest(digest, label.password_sha256):
+    if label.password is not None and label.password.is_it(password):
         return _client(f"the password of the label{who}", Method.BASIC, shown)
     secret = enrolment_secrets.present(ports, EnrolmentProtocol.EST, label.name, password)
     return Client(

@@ -1,7 +1,6 @@
 """EST in the application: labels, devices, and what their connections show."""
 
 import base64
-import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from certctl_core.ids import IssuerId, OwnerId, ProfileId, RenewalPolicyId, Team
 from certctl_core.pki import ca, names, serials
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import LeafPlan
+from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.usecases.enrolment import Belonging
 from certctl_core.usecases.est import Label, Method
 
@@ -56,7 +56,7 @@ def label(name: str = "", *methods: Method, profile: str | None = None, **more: 
         profile_id=None if profile is None else ProfileId(profile),
         belongs=BELONGS,
         methods=frozenset(methods or (Method.BASIC, Method.MTLS)),
-        password_sha256=hashlib.sha256(PASSWORD.encode()).hexdigest(),
+        password=SharedSecret.of(PASSWORD),
         **more,
     )
 
