@@ -20,7 +20,7 @@ from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_web import tls
 from certctl_web.settings import Web
-from certctl_web.tls import Pair, ServerContext
+from certctl_web.tls import Clients, Pair, ServerContext
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NAMES = tls.server_names(Web())
@@ -214,3 +214,32 @@ def test_files_that_are_missing_or_do_not_match_are_told_by_name(tmp_path: Path,
     one, two = _operators_pair(tmp_path / "one", authority), _operators_pair(tmp_path / "two", authority)
     with pytest.raises(NotConfigured, match="the key is not that of the certificate"):
         ServerContext(Pair(one.certificate, two.key))
+
+
+def test_clients_are_asked_for_certificates_only_while_some_ca_of_theirs_is_trusted(
+    tmp_path: Path, authority: Authority
+) -> None:
+    tls.ensure(tmp_path, authority, NAMES, NOW)
+    trusted: list[x509.Certificate] = []
+    context = ServerContext(tls.own_pair(tmp_path), Clients(lambda: tuple(trusted)))
+    assert context.current().verify_mode is ssl.CERT_NONE
+    before = context.current()
+
+    trusted.append(authority.certificate)
+    assert context.current().verify_mode is ssl.CERT_OPTIONAL
+    assert context.current() is not before
+    assert context.current() is context.current()
+    assert [dict(one[0] for one in found["subject"]) for found in context.current().get_ca_certs()] == [
+        {"commonName": "Test control plane"}
+    ]
+    trusted.clear()
+    assert context.current().verify_mode is ssl.CERT_NONE
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["TLS 1.3", "TLS 1.2 too"])
+def test_tls_1_2_is_spoken_only_where_it_is_permitted(tmp_path: Path, authority: Authority, old: bool) -> None:
+    tls.ensure(tmp_path, authority, NAMES, NOW)
+    context = ServerContext(tls.own_pair(tmp_path), Clients(tls_1_2=old)).current()
+    assert context.minimum_version is (ssl.TLSVersion.TLSv1_2 if old else ssl.TLSVersion.TLSv1_3)
+    names_of_1_2 = [one["name"] for one in context.get_ciphers() if one["protocol"] == "TLSv1.2"]
+    assert all(one.startswith("ECDHE-") and ("GCM" in one or "POLY1305" in one) for one in names_of_1_2)
