@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Annotated, Final
 
 from attrs import frozen
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat import asn1 as typed
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from certctl_core.errors import Invalid, Refused, Unreadable
-from certctl_core.pki import keys, names, signing, usages
+from certctl_core.pki import asn1, keys, names, signing, usages
 from certctl_core.pki.keys import KeyFacts, PrivateKey
 from certctl_core.pki.untrusted import capped, is_pem, parsing
 
@@ -38,17 +42,79 @@ def read(pem_or_der: bytes | str) -> x509.CertificateSigningRequest:
             csr = x509.load_pem_x509_csr(data)
         else:
             csr = x509.load_der_x509_csr(data)
-        # Parts are parsed when they are asked for; ask now, so that nothing raises later.
-        names.common_name_of(csr.subject)
-        _sans(csr.extensions)
-        tuple(csr.attributes)
-        keys.require_sound(csr.public_key())
+        _look_at_all_of(csr)
         if not csr.is_signature_valid:
-            raise Unreadable(
-                "the signature of the CSR does not verify",
-                hint="It must be made with the private key of the CSR and a hash of the SHA-2 family.",
-            )
+            raise Unreadable(_UNSIGNED, hint=_HOW_TO_SIGN)
     return csr
+
+
+def read_leniently(der: bytes, *, with_sha1: bool = False) -> x509.CertificateSigningRequest:
+    """As `read`, for a CSR in DER whose attributes may be in another order than DER has them in, which some clients
+    write, and whose signature may use SHA-1 if that is said. What is returned has them in order; the signature of such
+    a CSR was verified over what was sent, and does not verify over that."""
+    data = capped(der, "the CSR", MAX_CSR_BYTES)
+    with parsing("the CSR"):
+        sent = typed.decode_der(_Csr, data)
+        info = typed.decode_der(_CsrInfo, _whole(sent.info))
+        ordered = sorted(map(_whole, info.attributes or ()))
+        if ordered == [*map(_whole, info.attributes or ())] and not with_sha1:
+            return read(data)
+        head = b"".join((asn1.integer(info.version), _whole(info.subject), _whole(info.key)))
+        mended = asn1.sequence(head, asn1.tlv(0xA0, b"".join(ordered)))
+        csr = x509.load_der_x509_csr(
+            asn1.sequence(mended, _whole(sent.algorithm), asn1.bit_string(sent.signature.as_bytes()))
+        )
+        _look_at_all_of(csr)
+        _must_be_signed(csr, _whole(sent.info), with_sha1=with_sha1)
+    return csr
+
+
+@typed.sequence
+class _Csr:
+    info: typed.TLV
+    algorithm: typed.TLV
+    signature: typed.BitString
+
+
+@typed.sequence
+class _CsrInfo:
+    version: int
+    subject: typed.TLV
+    key: typed.TLV
+    attributes: Annotated[list[typed.TLV] | None, typed.Implicit(0)]
+
+
+def _whole(value: typed.TLV) -> bytes:
+    if len(value.tag_bytes) != 1:
+        raise Unreadable("the CSR has a tag of more than one octet")
+    return asn1.tlv(value.tag_bytes[0], bytes(value.data))
+
+
+def _must_be_signed(csr: x509.CertificateSigningRequest, info: bytes, *, with_sha1: bool) -> None:
+    """Raises `Unreadable` unless its key signed `info`."""
+    key, algorithm, how = csr.public_key(), csr.signature_hash_algorithm, csr.signature_algorithm_parameters
+    is_sound = isinstance(algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512)
+    try:
+        if algorithm is not None and (is_sound or (with_sha1 and isinstance(algorithm, hashes.SHA1))):
+            if isinstance(key, rsa.RSAPublicKey) and isinstance(how, padding.PKCS1v15 | padding.PSS):
+                return key.verify(csr.signature, info, how, algorithm)
+            if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(how, ec.ECDSA):
+                return key.verify(csr.signature, info, how)
+    except InvalidSignature:
+        pass
+    raise Unreadable(_UNSIGNED, hint=_HOW_TO_SIGN)
+
+
+_UNSIGNED: Final = "the signature of the CSR does not verify"
+_HOW_TO_SIGN: Final = "It must be made with the private key of the CSR and a hash of the SHA-2 family."
+
+
+def _look_at_all_of(csr: x509.CertificateSigningRequest) -> None:
+    """Parts are parsed when they are asked for; ask now, so that nothing raises later."""
+    names.common_name_of(csr.subject)
+    _sans(csr.extensions)
+    tuple(csr.attributes)
+    keys.require_sound(csr.public_key())
 
 
 def build(

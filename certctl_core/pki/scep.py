@@ -124,7 +124,7 @@ class Request:
             raise Unreadable(f"{_WHAT} is of no known type, or not verified")
         opened = cms.open_envelope(self._message.content or b"", recipients, accepted)
         try:
-            return _CONTENTS[self.kind](opened.content), opened.cipher
+            return _CONTENTS[self.kind](opened.content, accepted), opened.cipher
         except Invalid:
             raise Unreadable(cms.CLOSED) from None
 
@@ -199,13 +199,17 @@ class _IssuerAndSubject:
     subject: typed.TLV
 
 
-def _issuer_and_subject(der: bytes) -> IssuerAndSubject:
+def _csr(der: bytes, accepted: Accepted) -> x509.CertificateSigningRequest:
+    return csr.read_leniently(der, with_sha1=Digest.SHA1 in accepted.digests)
+
+
+def _issuer_and_subject(der: bytes, _: Accepted) -> IssuerAndSubject:
     with parsing("the CertPoll"):
         found = typed.decode_der(_IssuerAndSubject, der)
         return IssuerAndSubject(_name(found.issuer), _name(found.subject))
 
 
-def _named(der: bytes) -> Named:
+def _named(der: bytes, _: Accepted) -> Named:
     with parsing("the IssuerAndSerialNumber"):
         found = typed.decode_der(IssuerAndSerial, der)
         return Named(_name(found.issuer), serials.canonical(found.serial_number))
@@ -215,9 +219,9 @@ def _name(value: typed.TLV) -> x509.Name:
     return x509.Name.from_bytes(whole(value))
 
 
-_CONTENTS: Final[dict[MessageType, Callable[[bytes], Content]]] = {
-    MessageType.PKCS_REQ: csr.read,
-    MessageType.RENEWAL_REQ: csr.read,
+_CONTENTS: Final[dict[MessageType, Callable[[bytes, Accepted], Content]]] = {
+    MessageType.PKCS_REQ: _csr,
+    MessageType.RENEWAL_REQ: _csr,
     MessageType.CERT_POLL: _issuer_and_subject,
     MessageType.GET_CERT: _named,
     MessageType.GET_CRL: _named,

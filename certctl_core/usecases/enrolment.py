@@ -47,7 +47,7 @@ from certctl_core.pki import csr as csr_reading
 from certctl_core.pki import keys, reading
 from certctl_core.policy import enrolling
 from certctl_core.ports import Ports
-from certctl_core.ports.store import Work
+from certctl_core.ports.store import Query, Where, Work
 from certctl_core.usecases import audit, compliance, consent, enrolment_secrets, issuance, orders
 from certctl_core.usecases.consent import Consent
 from certctl_core.usecases.orders import Order, OrderedByEnrolment, Rules
@@ -140,8 +140,8 @@ def enrol(ports: Ports, client: Client, asked: Enrol) -> Enrolled:
     wanted = csr_reading.wanted_names(asked.csr)
     try:
         claimed = _claim(ports, client, asked, wanted)
-    except Duplicate:  # The same arrived twice, and the other was faster.
-        claimed = _claim(ports, client, asked, wanted)
+    except Duplicate:  # The same arrived twice, and the other was faster; or the key has a certificate already.
+        claimed = _claim(ports, client, asked, wanted, is_there=True)
     return claimed if isinstance(claimed, Enrolled) else _carry_out(ports, claimed)
 
 
@@ -200,7 +200,9 @@ class _Known:
     job: Job
 
 
-def _claim(ports: Ports, client: Client, asked: Enrol, wanted: tuple[str, tuple[str, ...]]) -> Order | Enrolled:
+def _claim(
+    ports: Ports, client: Client, asked: Enrol, wanted: tuple[str, tuple[str, ...]], *, is_there: bool = False
+) -> Order | Enrolled:
     now = ports.clock.now()
     with ports.work() as work:
         known = _known(work, asked.protocol, asked.label, asked.transaction)
@@ -208,11 +210,11 @@ def _claim(ports: Ports, client: Client, asked: Enrol, wanted: tuple[str, tuple[
             raise Conflict("this transaction is another key's", hint="Begin another transaction.")
         if client.secret_id is not None:
             enrolment_secrets.use(work, client.secret_id, asked.transaction, wanted, now)
-        if known is not None and not _is_forgotten(known.job, now):
+        if known is not None and not _is_forgotten(known.job, now) and not _was_answered(known.job, asked):
             return _go_on(ports, work, client, known, now)
         if asked.per_day:
             _use_quota(work, asked, wanted, now)
-        certificate = _certificate(work, client, asked, wanted, known, now)
+        certificate = _certificate(work, client, asked, wanted, known, now, is_there=is_there)
         return _begin(ports, work, client, asked, certificate, known, now)
 
 
@@ -239,6 +241,11 @@ def _use_quota(work: Work, asked: Enrol, wanted: tuple[str, tuple[str, ...]], no
             retry_after=seconds,
             hint=f"The next time is possible in {seconds} seconds.",
         )
+
+
+def _was_answered(job: Job, asked: Enrol) -> bool:
+    """Whether the device has what this transaction gave it: it is what it shows, and wants to have renewed."""
+    return asked.renews is not None and asked.renews.id == job.version_id
 
 
 def _is_forgotten(job: Job, now: datetime) -> bool:
@@ -308,16 +315,33 @@ def _certificate(
     wanted: tuple[str, tuple[str, ...]],
     known: _Known | None,
     now: datetime,
+    *,
+    is_there: bool,
 ) -> ManagedCertificate:
     """The managed certificate that gets a version, in renewal: a new one, or the one that is renewed, held."""
     if asked.renews is not None:
         return _renewed(work, asked, asked.renews, now)
+    if is_there and known is None and (mine := _of_this_key(work, asked, wanted)):
+        return _in_renewal(work, asked, mine, now)
     if known is not None and known.certificate.status is not CertificateStatus.ARCHIVED:
         if known.certificate.status is CertificateStatus.REVOKED:
             raise Refused("this key is that of a certificate that was revoked", hint="Make another key.")
         if (known.certificate.common_name, set(known.certificate.sans)) == (wanted[0], set(wanted[1])):
             return _in_renewal(work, asked, known.certificate, now)
     return _new(client, asked, wanted, now)
+
+
+def _of_this_key(work: Work, asked: Enrol, wanted: tuple[str, tuple[str, ...]]) -> ManagedCertificate | None:
+    """The certificate that a device has for this key and these names, held, when it asks in another transaction."""
+    name = enrolling.called(asked.protocol, *wanted, keys.digest(asked.csr))
+    for found in work.certificates.page(Query((Where("name", name),), limit=10, count=False)).items:
+        latest = work.versions.latest(found.id)
+        is_here = (found.source, found.enrolment_label) == (asked.protocol.source, asked.label)
+        if is_here and latest is not None and keys.same_key(latest.certificate, asked.csr):
+            held = work.certificates.lock(found.id)
+            if held.status not in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED):
+                return held if set(held.sans) == set(wanted[1]) else None
+    return None
 
 
 def _new(client: Client, asked: Enrol, wanted: tuple[str, tuple[str, ...]], now: datetime) -> ManagedCertificate:

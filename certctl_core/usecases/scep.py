@@ -202,10 +202,11 @@ def _enrol(asked: _Asked) -> Answered:
 
 
 def _renewed(asked: _Asked, csr: x509.CertificateSigningRequest) -> CertificateVersion | None:
-    """What a message is to renew. Clients that are older than RenewalReq send a PKCSReq without a challenge, signed
-    with the certificate that they have. Raises `Refused` for a RenewalReq that is signed with anything else."""
+    """What a message is to renew. Clients that are older than RenewalReq send a PKCSReq that is signed with the
+    certificate that they have: without a challenge, or for another key. Raises `Refused` for a RenewalReq that is
+    signed with anything else."""
     is_renewal = asked.request.kind is MessageType.RENEWAL_REQ
-    if not is_renewal and scep.challenge_of(csr):
+    if not is_renewal and scep.challenge_of(csr) and keys.same_key(csr, asked.signer):
         return None
     found = enrolment.renewable(asked.ports, asked.signer)
     if found is None and is_renewal:

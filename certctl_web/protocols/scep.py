@@ -105,6 +105,7 @@ def _rows() -> Iterator[Row]:
                 media_type=_MESSAGE,
                 media_types=("text/plain", _CERTIFICATES) if method == "GET" else (),
                 accepts=_MESSAGE if method == "POST" else JSON,
+                accepts_any=method == "POST",
             )
 
 

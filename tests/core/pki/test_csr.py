@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from certctl_core.errors import CertctlError, Refused, TooLarge, Unreadable
-from certctl_core.pki import csr, keys, names
+from certctl_core.pki import asn1, csr, keys, names
 from certctl_core.pki.keys import KeyFacts, KeyKind
 from tests import plans
 
@@ -203,3 +203,64 @@ def test_any_bytes_give_typed_errors(noise: bytes) -> None:
 
 def test_facts_of_a_csr_without_names_are_empty() -> None:
     assert csr.facts(_custom(subject=[])) == csr.CsrFacts("", (), KeyFacts("ECDSA", 256))
+
+
+# As some devices write them
+
+
+def _of_a_device(*, sort: bool, algorithm: hashes.HashAlgorithm | None = None, key: str = "device") -> bytes:
+    """A CSR with two attributes, in the order of DER or in the other, signed as it is."""
+    private_key = plans.key(KeyKind.RSA_2048, key)
+    assert isinstance(private_key, rsa.RSAPrivateKey)
+    challenge = asn1.sequence(
+        asn1.object_identifier("1.2.840.113549.1.9.7"), asn1.set_of(asn1.tlv(0x0C, b"open sesame"))
+    )
+    san = x509.SubjectAlternativeName([x509.DNSName("a.example.com")]).public_bytes()
+    extension = asn1.sequence(asn1.object_identifier("2.5.29.17"), asn1.octets(san))
+    extensions = asn1.sequence(asn1.object_identifier("1.2.840.113549.1.9.14"), asn1.set_of(asn1.sequence(extension)))
+    attributes = sorted((challenge, extensions), reverse=not sort)
+    info = asn1.sequence(
+        asn1.integer(0),
+        names.subject("a.example.com").public_bytes(),
+        keys.spki(private_key),
+        asn1.tlv(0xA0, b"".join(attributes)),
+    )
+    chosen = algorithm or hashes.SHA256()
+    oid = {"sha1": "1.2.840.113549.1.1.5", "sha256": "1.2.840.113549.1.1.11"}[chosen.name]
+    signature = private_key.sign(info, padding.PKCS1v15(), chosen)
+    return asn1.sequence(info, asn1.sequence(asn1.object_identifier(oid), asn1.NULL), asn1.bit_string(signature))
+
+
+def test_attributes_may_come_in_any_order_where_that_is_permitted() -> None:
+    ordered, other = _of_a_device(sort=True), _of_a_device(sort=False)
+    assert csr.read_leniently(ordered) == csr.read(ordered)
+    with pytest.raises(Unreadable):
+        csr.read(other)
+    found = csr.read_leniently(other)
+    assert csr.facts(found) == csr.facts(csr.read(ordered))
+    assert found.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value == b"open sesame"
+
+
+def test_a_device_proves_that_it_has_the_key_in_whatever_order_its_attributes_are() -> None:
+    other = _of_a_device(sort=False)
+    for wrong in (other.replace(b"sesame", b"Sesame"), other[:-1] + bytes((other[-1] ^ 1,))):
+        with pytest.raises(Unreadable, match="does not verify"):
+            csr.read_leniently(wrong)
+
+
+@pytest.mark.parametrize("sort", [True, False])
+def test_a_signature_with_sha1_is_accepted_where_that_is_permitted(sort: bool) -> None:
+    old = _of_a_device(sort=sort, algorithm=hashes.SHA1())  # noqa: S303
+    with pytest.raises(Unreadable, match="does not verify"):
+        csr.read_leniently(old)
+    assert csr.facts(csr.read_leniently(old, with_sha1=True)).common_name == "a.example.com"
+    with pytest.raises(Unreadable, match="does not verify"):
+        csr.read_leniently(old[:-1] + bytes((old[-1] ^ 1,)), with_sha1=True)
+
+
+@given(st.data())
+def test_a_changed_request_of_a_device_is_a_typed_error_or_what_it_was(data: st.DataObject) -> None:
+    original = _of_a_device(sort=False)
+    with plans.only_typed_errors():
+        found = csr.read_leniently(data.draw(plans.mutations(original)), with_sha1=data.draw(st.booleans()))
+        assert csr.facts(found) == csr.facts(csr.read_leniently(original))

@@ -367,10 +367,33 @@ def test_a_device_renews_with_its_certificate_and_without_a_challenge(service: S
     assert "scep_renewalreq" in service.world.actions()
 
 
-def test_clients_that_know_no_renewal_renew_with_a_first_request(service: Service) -> None:
+def test_a_device_that_shows_what_it_was_given_is_not_given_it_again(service: Service) -> None:
+    """Many clients name a transaction by the key, and the key may stay."""
+    device = service.enrolled(Device())
+    message = device.renewal_req(service.ra)
+    first = service.ask(device, message).certificates
+    assert first != (device.certificate,)
+    assert service.ask(device, message).certificates == first
+    assert service.versions() == 2
+
+
+def test_a_key_that_has_a_certificate_gets_another_version_in_another_transaction(service: Service) -> None:
+    device = Device()
+    (first,), (second,) = (service.enrol(device, transaction_id=name).certificates for name in ("t-1", "t-2"))
+    assert first != second
+    with service.world.ports.work() as work:
+        assert work.certificates.page(Query()).total == 1
+    assert service.versions() == 2
+    other_names = Device(sans=("other.example.com",))
+    assert failed(service.enrol(other_names, transaction_id="t-3"), FailInfo.BAD_REQUEST)
+
+
+@pytest.mark.parametrize("challenge", ["", SECRET])
+def test_clients_that_know_no_renewal_renew_with_a_first_request(service: Service, challenge: str) -> None:
     device = service.enrolled(Device())
     renewing = Device(key=devices.rsa_key("new"), certificate=device.certificate, signing_key=device.key)
-    assert service.ask(renewing, renewing.pkcs_req(service.ra)).status == "0"
+    assert service.ask(renewing, renewing.pkcs_req(service.ra, challenge)).status == "0"
+    assert "scep_renewalreq" in service.world.actions()
     assert service.versions() == 2
 
 
