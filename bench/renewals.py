@@ -19,6 +19,7 @@ from bench.suite import Suite
 from certctl_core.ports import Ports
 from certctl_core.usecases import alerts, renewal, rescheduling, watchdog
 from certctl_web import bootstrap
+from certctl_web.loops import LOOPS, Duty
 from certctl_web.settings import load
 
 DUE: Final = 32_000
@@ -41,16 +42,19 @@ _MAKE_DUE: Final = b"""
 
 
 def run(suite: Suite) -> None:
-    with suite.fleet.copy(suite.place) as fleet, _running(fleet) as (ports, database):
+    with suite.fleet.copy(suite.place) as fleet, _running(fleet) as (duty, database):
+        ports = duty.ports
         report = suite.report("Sweeps")
         for name, sweep in _SWEEPS.items():
             report.add(_idle(name, ports, sweep))
         due = database.execute(_MAKE_DUE, [min(DUE, fleet.size // 4)]).rowcount
-        _begin_all(report, fleet, ports, database, due)
+        _begin_all(report, fleet, duty, database, due)
         watchdog.report(ports)  # One in ten was late.
         for name, sweep in _SWEEPS.items():
             report.add(_idle(f"afterwards, {name}", ports, sweep))
 
+
+_RENEWALS: Final = next(loop for loop in LOOPS if loop.name == "renewal_check")
 
 _SWEEPS: Final[dict[str, Callable[[Ports], int]]] = {
     "nothing due: renewals": renewal.sweep,
@@ -76,10 +80,10 @@ def _idle(what: str, ports: Ports, sweep: Callable[[Ports], int]) -> Figure:
     )
 
 
-def _begin_all(report: Report, fleet: Fleet, ports: Ports, database: psycopg.Connection[Any], due: int) -> None:
+def _begin_all(report: Report, fleet: Fleet, duty: Duty, database: psycopg.Connection[Any], due: int) -> None:
     before, used = _counted(database), _usage(fleet)
     began = time.perf_counter()
-    looked_at = renewal.sweep(ports)
+    looked_at = _RENEWALS.run(duty)
     seconds = time.perf_counter() - began
     used = _usage(fleet).since(used)
     assert looked_at == due, f"{looked_at} of {due} were looked at"
@@ -89,7 +93,7 @@ def _begin_all(report: Report, fleet: Fleet, ports: Ports, database: psycopg.Con
     goal = DUE_GOAL * due / DUE
     report.add(Figure(what=f"{due:,} due", value=seconds, unit="s", goal=goal, usage=used, more=rows))
     busy = used.programs + used.database
-    report.add(Figure(what=f"{due:,} due, processor time", value=busy, unit="s", goal=goal, more="one after the other"))
+    report.add(Figure(what=f"{due:,} due, processor time", value=busy, unit="s", goal=goal, more="of all processors"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     report.add(Figure(what="largest memory of the process", value=peak, unit="MB", goal=200))
 
@@ -107,12 +111,12 @@ def _counted(database: psycopg.Connection[Any]) -> dict[str, int]:
 
 
 @contextmanager
-def _running(fleet: Fleet) -> Iterator[tuple[Ports, psycopg.Connection[Any]]]:
-    """Ports over the fleet's database as the worker has them, and a connection of our own."""
+def _running(fleet: Fleet) -> Iterator[tuple[Duty, psycopg.Connection[Any]]]:
+    """What loops work with, over the fleet's database as the worker has it, and a connection of our own."""
     settings = load({"CERTCTL_DATA_DIR": str(fleet.data)}).settings
     with (
         bootstrap.database(settings) as found,
         bootstrap.connected(settings, found.url, connections=4) as backend,
         psycopg.connect(found.url, autocommit=True) as database,
     ):
-        yield backend.ports, database
+        yield Duty(backend.ports, settings, lambda _: None), database

@@ -65,8 +65,10 @@ class _Last:
 
 
 def _number(millisecond: int) -> int:
-    # The top random bit starts at zero: counting up from there cannot run into the next millisecond.
-    fresh = (millisecond << 80) | secrets.randbits(79)
     with _Last.lock:
-        _Last.number = _Last.number + 1 if _Last.number >> 80 == millisecond else fresh
+        if _Last.number >> 80 == millisecond:
+            _Last.number += 1
+        else:
+            # The top random bit starts at zero: counting up from there cannot run into the next millisecond.
+            _Last.number = (millisecond << 80) | secrets.randbits(79)
         return _Last.number

@@ -1,6 +1,7 @@
 """The loops: what certctl does by itself, and how often. One row each."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final
 
@@ -55,9 +56,15 @@ class Loop:
     about: str
 
 
+SWEEPERS: Final = 2
+"""So many sweep at once: while the database writes what one has judged, another judges."""
+
+
 def _renewals(on: Duty) -> int:
     """What is due for renewal is told of in the same stroke; the rest is what only has to be told of."""
-    return renewal.sweep(on.ports, on.settings.jobs.pace) + alerts.sweep(on.ports)
+    with ThreadPoolExecutor(SWEEPERS, "sweeper") as threads:
+        sweeps = [threads.submit(renewal.sweep, on.ports, on.settings.jobs.pace) for _ in range(SWEEPERS)]
+    return sum(sweep.result() for sweep in sweeps) + alerts.sweep(on.ports)
 
 
 def _reschedulings(on: Duty) -> int:

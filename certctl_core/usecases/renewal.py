@@ -12,14 +12,14 @@ and key holder is refused by the database, whoever would add it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from attrs import define, evolve, field, frozen
 
 from certctl_core.errors import CertctlError, Conflict
-from certctl_core.ids import AgentId, CertificateId, IssuerId, JobId, mint
+from certctl_core.ids import AgentId, CertificateId, JobId, mint
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
@@ -156,15 +156,17 @@ class _Outcome:
     ) -> None:
         self.events.append(audit.event(actor, now, action, "certificate", certificate.id, **details))
 
-    def write(self, work: Work, now: datetime) -> None:
-        """Jobs that end go first: they give up the places of those that begin."""
+    def write(self, work: Work, now: datetime, at: Callable[[], Mapping[CertificateId, datetime]] = dict) -> None:
+        """Jobs that end go first: they give up the places of those that begin. `at` is asked last of all for when the
+        jobs of certificates begin that do not begin at once: what it takes is held until the transaction ends."""
         work.jobs.save_many(self.changed)
         consent.withdraw(work, self.changed, now)
-        work.jobs.add_many(self.opened)
-        consent.write(work, self.asked)
         work.certificates.save_many(self.certificates)
         work.audit.add(*self.events)
         notifications.owe(work, now, *self.notices)
+        times = at()
+        work.jobs.add_many([evolve(job, scheduled_at=times.get(job.certificate_id, now)) for job in self.opened])
+        consent.write(work, self.asked)
 
 
 # --- on demand --------------------------------------------------------------------------------------------------------
@@ -196,7 +198,7 @@ def _ask(
         return Begun(certificate, _hurry(outcome, seen.issuing(certificate), now))
     if issued := seen.issued_too_often(certificate):
         outcome.note(caller, now, "renewal_breaker_overridden", certificate, issued=issued, reason=reason)
-    return _begin(outcome, seen, caller, certificate, now, now)
+    return _begin(outcome, seen, caller, certificate, now)
 
 
 def _must_be_renewable(seen: _Circumstances, certificate: ManagedCertificate, force: bool) -> None:
@@ -252,16 +254,15 @@ def _begin(
     actor: Actor,
     certificate: ManagedCertificate,
     now: datetime,
-    at: datetime,
 ) -> Begun:
-    """A new round, for `at`: what was under way is over, each key holder gets a job."""
+    """A new round: what was under way is over, each key holder gets a job."""
     outcome.changed += [
         job_life.cancel(job, now, f"replaced by a new renewal of {actor.name}") for job in seen.issuing(certificate)
     ]
     if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS:
         certificate = life.step(certificate, CertificateEvent.ABANDON, now)
     policy = seen.policy(certificate)
-    jobs = tuple(_job(certificate, policy, holder, actor, now, at) for holder in seen.holders(certificate))
+    jobs = tuple(_job(certificate, policy, holder, actor, now) for holder in seen.holders(certificate))
     if seen.consent.is_needed(certificate):
         asked = [seen.consent.ask(certificate, job, actor, now) for job in jobs]
         outcome.asked += asked
@@ -275,7 +276,7 @@ def _begin(
 
 
 def _job(
-    certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId, actor: Actor, now: datetime, at: datetime
+    certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId, actor: Actor, now: datetime
 ) -> Job:
     return Job(
         id=JobId(mint("job", now)),
@@ -285,7 +286,7 @@ def _job(
         status=JobStatus.AWAITING_CSR,
         max_attempts=max(1, policy.max_retries),
         requested_by=actor.name,
-        scheduled_at=at,
+        scheduled_at=now,
         created_at=now,
         updated_at=now,
     )
@@ -296,7 +297,7 @@ def _job(
 
 def sweep(ports: Ports, pace: int = PACE) -> int:
     """Look at every certificate whose time has come. `pace` is how many renewals a minute are begun with one issuer.
-    Returns how many were looked at."""
+    Returns how many were looked at. Several may sweep at once: none waits for what another holds."""
     done = 0
     while True:
         now = ports.clock.now()
@@ -314,9 +315,9 @@ def _consider_all(ports: Ports, work: Work, due: Sequence[ManagedCertificate], n
     due = _told(work, outcome, due, now)
     seen = _look(ports, work, due, now)
     ready = [certificate for certificate in due if _is_ready(outcome, seen, certificate, now)]
-    for certificate, at in zip(ready, _places(work, seen, ready, now, pause), strict=True):
-        _begin(outcome, seen, SYSTEM, certificate, now, at)
-    outcome.write(work, now)
+    for certificate in ready:
+        _begin(outcome, seen, SYSTEM, certificate, now)
+    outcome.write(work, now, lambda: _places(work, seen, ready, now, pause))
 
 
 def _told(
@@ -356,20 +357,18 @@ def _is_ready(outcome: _Outcome, seen: _Circumstances, certificate: ManagedCerti
 
 def _places(
     work: Work, seen: _Circumstances, ready: Sequence[ManagedCertificate], now: datetime, pause: timedelta
-) -> Iterator[datetime]:
-    """When each of these renewals begins. After an outage, or when a policy changed, thousands are due at once; the
-    agents are asked for their CSRs one after the other, at the pace that was set for each issuer. Nobody waits beyond
-    the floor of its lead time, and what is beyond it, has expired or was never issued does not wait at all."""
-    floors = [policy_of_renewal.floor(seen.policy(certificate), certificate) or now for certificate in ready]
-    waiting = [each for each, floor in zip(ready, floors, strict=True) if floor > now]
-    turn = work.pace.take(Counter(each.issuer_id for each in waiting), pause, now)
-    turns: dict[IssuerId, datetime] = dict(turn)
-    for certificate, floor in zip(ready, floors, strict=True):
-        if floor <= now:
-            yield now
-        else:
-            yield min(turns[certificate.issuer_id], floor)
-            turns[certificate.issuer_id] += pause
+) -> Mapping[CertificateId, datetime]:
+    """When those of these renewals begin that wait. After an outage, or when a policy changed, thousands are due at
+    once; the agents are asked for their CSRs one after the other, at the pace that was set for each issuer. Nobody
+    waits beyond the floor of its lead time, and what is beyond it, has expired or was never issued does not wait."""
+    floors = {each.id: policy_of_renewal.floor(seen.policy(each), each) or now for each in ready}
+    waiting = [each for each in ready if floors[each.id] > now]
+    turns = dict(work.pace.take(Counter(each.issuer_id for each in waiting), pause, now))
+    times: dict[CertificateId, datetime] = {}
+    for each in waiting:
+        times[each.id] = min(turns[each.issuer_id], floors[each.id])
+        turns[each.issuer_id] += pause
+    return times
 
 
 def _expiring(certificate: ManagedCertificate, now: datetime, why: str) -> ManagedCertificate:
