@@ -1,10 +1,12 @@
 """Heartbeats and polls for work of every agent of the fleet: `python -m bench agents`.
 
-The agents take turns on a few connections that are kept, as behind a proxy; an agent that opens a connection for each
+Each agent is heard every few seconds, so its key is known. They take turns on a few connections that are kept, as behind
+a proxy; an agent that opens a connection for each
 request pays for a handshake besides, which is measured on its own.
 """
 
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from bench import load
@@ -21,7 +23,7 @@ REQUESTS: Final = 12_000
 def run(suite: Suite) -> None:
     with suite.fleet.copy(suite.place) as fleet, Server(fleet) as server:
         report = suite.report(f"Heartbeats and polls of {fleet.agents:,} agents")
-        load.run(server, requests(fleet, 2_000))  # Connections and plans are made.
+        load.run(server, polls(fleet))  # Connections and plans are made, and every agent's key has been seen.
         report.add(load.run(server, requests(fleet, REQUESTS)).rate("as many as are answered", GOAL))
         steady = load.run(server, requests(fleet, REQUESTS), rate=GOAL)
         report.add(steady.rate(f"{GOAL:,.0f} a second asked for", GOAL))
@@ -29,6 +31,13 @@ def run(suite: Suite) -> None:
         report.add(handshakes(server))
         for figure in load.memory(server):
             report.add(figure)
+
+
+def polls(fleet: Fleet) -> Iterator[bytes]:
+    """One poll of each agent."""
+    for number in range(fleet.agents):
+        agent = f"agent-{number + 1:05}"
+        yield load.request("GET", f"/api/v1/agents/{agent}/work", fleet.key(agent))
 
 
 def requests(fleet: Fleet, count: int) -> list[bytes]:

@@ -25,6 +25,8 @@ ONE_BY_ONE: Final = 300.0
 TOGETHER: Final = 2200.0
 CERTIFICATES: Final = 3_000
 BATCH: Final = 100
+AGENTS: Final = 64
+"""So many come at the same time with one CSR each."""
 
 _ASK: Final = b"""
     WITH chosen AS (
@@ -49,8 +51,8 @@ Asked = tuple[str, dict[str, str]]
 def run(suite: Suite) -> None:
     with suite.fleet.copy(suite.place) as fleet, Server(fleet) as server:
         report = suite.report("CSR in, certificate stored, deployment job and audit written (P-256)")
-        load.run(server, one_by_one(asked(server, 200)), connections=16)  # Connections and plans are made.
-        single = load.run(server, one_by_one(asked(server, CERTIFICATES)), connections=16)
+        load.run(server, one_by_one(asked(server, 200)), connections=AGENTS)  # Connections and plans are made.
+        single = load.run(server, one_by_one(asked(server, CERTIFICATES)), connections=AGENTS)
         report.add(single.rate("one request each", ONE_BY_ONE))
         load.run(server, together(asked(server, 4 * BATCH), BATCH), connections=4)
         batches = list(together(asked(server, CERTIFICATES), BATCH))

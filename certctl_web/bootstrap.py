@@ -26,6 +26,7 @@ from certctl_adapters.postgres.locks import SharedLocks
 from certctl_adapters.postgres.work import Pool, PostgresWork, open_pool
 from certctl_adapters.secretbox import PassphraseBox, key_file
 from certctl_adapters.targets import Catalog
+from certctl_adapters.together import InLines
 from certctl_core.errors import NotConfigured, Unreadable
 from certctl_core.ids import IssuerId, OwnerId, ProfileId, TeamId
 from certctl_core.models.access import SYSTEM, SystemActor
@@ -164,6 +165,7 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
         bypass_approvals=settings.jobs.approval_bypass,
         crls=settings.crls.rules,
         meter=PrometheusMeter(),
+        together=InLines(),
     )
     return Backend(ports, pool)
 

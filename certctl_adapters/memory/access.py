@@ -42,11 +42,12 @@ class MemoryAgents(MemoryTable[Agent], Agents):
 
         return self.select(is_quiet, by("last_heartbeat_at", "id"), limit)
 
-    def heard(self, agent: Agent) -> None:
-        stored = self.get(agent.id)
-        if stored.retired_at is None:
-            changes = {name: getattr(agent, name) for name in _HEARD}
-            self._transaction.replace(AGENTS, evolve(stored, **changes))
+    def heard(self, *agents: Agent) -> None:
+        for agent in agents:
+            stored = self.find(agent.id)
+            if stored is not None and stored.retired_at is None:
+                changes = {name: getattr(agent, name) for name in _HEARD}
+                self._transaction.replace(AGENTS, evolve(stored, **changes))
 
     def counts(self, agent_id: AgentId) -> AgentCounts:
         rows = self._transaction.rows

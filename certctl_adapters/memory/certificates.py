@@ -126,10 +126,8 @@ class MemoryVersions(Versions):
         found = self._newest_first(certificate_id)
         return next((version for version in found if agent_id in (None, version.agent_id)), None)
 
-    def latest_many(
-        self, certificate_ids: Iterable[CertificateId], agent_id: AgentId
-    ) -> Mapping[CertificateId, CertificateVersion]:
-        found = {identity: self.latest(identity, agent_id) for identity in certificate_ids}
+    def latest_many(self, holders: Mapping[CertificateId, AgentId]) -> Mapping[CertificateId, CertificateVersion]:
+        found = {identity: self.latest(identity, agent_id) for identity, agent_id in holders.items()}
         return {identity: version for identity, version in found.items() if version is not None}
 
     def latest_per_holder_many(

@@ -17,37 +17,29 @@ class MemoryJobs(MemoryTable[Job], Jobs):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, JOBS)
 
-    def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
-        def is_offered(job: Job) -> bool:
-            if job.agent_id != agent_id or job.type is not JobType.DEPLOYMENT:
-                return False
-            if job.status is JobStatus.PENDING:
-                return job.scheduled_at <= now
-            last_word = job.acknowledged_at or job.started_at
-            return job.status is JobStatus.RUNNING and is_due(last_word, now - lease)
+    def with_work(self, agent_ids: Iterable[AgentId], now: datetime, lease: timedelta) -> frozenset[AgentId]:
+        wanted = frozenset(agent_ids)
+        jobs = self._transaction.rows(JOBS.table).values()
+        return frozenset(
+            job.agent_id
+            for job in jobs
+            if job.agent_id in wanted and (_is_asked(job, now) or _is_offered(job, job.agent_id, now, lease))
+        )
 
-        due = self.select(is_offered, by("scheduled_at", "id"), limit)
+    def claim_deployments(self, agent_id: AgentId, now: datetime, lease: timedelta, limit: int) -> Sequence[Job]:
+        due = self.select(lambda job: _is_offered(job, agent_id, now, lease), by("scheduled_at", "id"), limit)
         free = [life.release(job, job.scheduled_at) if job.status is JobStatus.RUNNING else job for job in due]
         return [self.save(life.claim(job, now, lease)) for job in free]
 
     def awaiting_csr(self, agent_id: AgentId, now: datetime, limit: int) -> Sequence[Job]:
         return self.select(
-            lambda job: (
-                job.agent_id == agent_id
-                and job.type in ISSUING
-                and job.status is JobStatus.AWAITING_CSR
-                and job.scheduled_at <= now
-            ),
-            by("scheduled_at", "id"),
-            limit,
+            lambda job: job.agent_id == agent_id and _is_asked(job, now), by("scheduled_at", "id"), limit
         )
 
-    def lock_issuing(self, certificate_ids: Iterable[CertificateId], agent_id: AgentId) -> Mapping[CertificateId, Job]:
-        wanted = frozenset(certificate_ids)
-
+    def lock_issuing(self, holders: Mapping[CertificateId, AgentId]) -> Mapping[CertificateId, Job]:
         def is_one(job: Job) -> bool:
             is_open = job.type in ISSUING and job.status in OPEN_JOB
-            return is_open and job.agent_id == agent_id and job.certificate_id in wanted
+            return is_open and job.certificate_id in holders and job.agent_id == holders[job.certificate_id]
 
         return {job.certificate_id: job for job in self.select(is_one, by("id"))}
 
@@ -119,3 +111,17 @@ class MemoryJobs(MemoryTable[Job], Jobs):
 
     def _extra(self, fact: Job, name: str) -> object:
         return getattr(self._transaction.rows(CERTIFICATES.table)[fact.certificate_id], name)
+
+
+def _is_asked(job: Job, now: datetime) -> bool:
+    """Whether its CSR is waited for."""
+    return job.type in ISSUING and job.status is JobStatus.AWAITING_CSR and job.scheduled_at <= now
+
+
+def _is_offered(job: Job, agent_id: AgentId, now: datetime, lease: timedelta) -> bool:
+    """Whether a deployment is there to be claimed: it is due, or its last hand-out was lost."""
+    if job.agent_id != agent_id or job.type is not JobType.DEPLOYMENT:
+        return False
+    if job.status is JobStatus.PENDING:
+        return job.scheduled_at <= now
+    return job.status is JobStatus.RUNNING and is_due(job.acknowledged_at or job.started_at, now - lease)

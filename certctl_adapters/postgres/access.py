@@ -7,6 +7,7 @@ from typing import Any, Final
 from psycopg import sql
 
 from certctl_adapters.kinds import AGENTS, API_KEYS, JOIN_TOKENS, SESSIONS
+from certctl_adapters.postgres.codecs import as_json
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import AgentId, ApiKeyId
@@ -38,24 +39,26 @@ class PostgresAgents(PostgresTable[Agent], Agents):
             limit=limit,
         )
 
-    def heard(self, agent: Agent) -> None:
-        # What was read before the agent was retired must not bring it back. Nobody waits for the disk: a crash of the
-        # database may lose the last heartbeats, whole, and the next ones say the same again.
-        touched = self._transaction.change(
+    def heard(self, *agents: Agent) -> None:
+        # What was read before an agent was retired must not bring it back. Nobody waits for the disk: a crash of the
+        # database may lose the last heartbeats, whole, and the next ones say the same again. The rows are taken in
+        # order, so that two who write the same ones do not wait for each other in a circle.
+        self._transaction.change(
             b"""
-            UPDATE agents SET
-                status = %(status)s, last_heartbeat_at = %(last_heartbeat_at)s, hostname = %(hostname)s, os = %(os)s,
-                architecture = %(architecture)s, ip_address = %(ip_address)s, version = %(version)s,
-                clock_offset = %(clock_offset)s
-            FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
-            WHERE id = %(id)s AND retired_at IS NULL
+            WITH held AS MATERIALIZED (
+                SELECT id FROM agents WHERE id = ANY(%(ids)s) AND retired_at IS NULL ORDER BY id FOR NO KEY UPDATE
+            )
+            UPDATE agents AS t SET
+                status = new.status, last_heartbeat_at = new.last_heartbeat_at, hostname = new.hostname, os = new.os,
+                architecture = new.architecture, ip_address = new.ip_address, version = new.version,
+                clock_offset = new.clock_offset
+            FROM held JOIN json_populate_recordset(NULL::agents, %(rows)s::json) AS new ON new.id = held.id,
+                (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
+            WHERE t.id = held.id
             """,
-            _AGENT.dump(agent),
+            {"ids": [agent.id for agent in agents], "rows": as_json([_AGENT.dump(agent) for agent in agents])},
             AGENTS,
-            agent,
         )
-        if not touched:
-            self.get(agent.id)
 
     def counts(self, agent_id: AgentId) -> AgentCounts:
         row = self._transaction.row(

@@ -277,17 +277,17 @@ class PostgresVersions(Versions):
             agent=agent_id,
         )
 
-    def latest_many(
-        self, certificate_ids: Iterable[CertificateId], agent_id: AgentId
-    ) -> Mapping[CertificateId, CertificateVersion]:
+    def latest_many(self, holders: Mapping[CertificateId, AgentId]) -> Mapping[CertificateId, CertificateVersion]:
         found = self._table.select(
             """
             SELECT DISTINCT ON (t.certificate_id) {columns} FROM {table} AS t
-            WHERE t.certificate_id = ANY(%(certificates)s) AND t.agent_id = %(agent)s
+            JOIN unnest(%(certificates)s::text[], %(agents)s::text[]) AS held (certificate_id, agent_id)
+              ON t.certificate_id = held.certificate_id AND t.agent_id = held.agent_id
+            WHERE t.certificate_id = ANY(%(certificates)s)
             ORDER BY t.certificate_id, t.generation DESC
             """,
-            certificates=list(certificate_ids),
-            agent=agent_id,
+            certificates=list(holders),
+            agents=list(holders.values()),
         )
         return {version.certificate_id: version for version in found}
 

@@ -75,21 +75,39 @@ class PostgresJobs(PostgresTable[Job], Jobs):
             limit=limit,
         )
 
-    def lock_issuing(self, certificate_ids: Iterable[CertificateId], agent_id: AgentId) -> Mapping[CertificateId, Job]:
-        which, wanted = _of(certificate_ids)
+    def with_work(self, agent_ids: Iterable[AgentId], now: datetime, lease: timedelta) -> frozenset[AgentId]:
+        rows = self._transaction.rows(
+            b"""
+            SELECT agent FROM unnest(%(agents)s::text[]) AS agent WHERE EXISTS (
+                SELECT FROM jobs AS t
+                WHERE t.agent_id = agent AND t.status IN ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')
+                  AND CASE
+                      WHEN t.type = 'Deployment' AND t.status = 'Running'
+                          THEN coalesce(t.acknowledged_at, t.started_at) <= %(silent_since)s
+                      WHEN t.type = 'Deployment' THEN t.status = 'Pending' AND t.scheduled_at <= %(now)s
+                      ELSE t.status = 'AwaitingCSR' AND t.scheduled_at <= %(now)s
+                  END
+            )
+            """,
+            {"agents": sorted(set(agent_ids)), "now": now, "silent_since": now - lease},
+        )
+        return frozenset(agent_id for (agent_id,) in rows)
+
+    def lock_issuing(self, holders: Mapping[CertificateId, AgentId]) -> Mapping[CertificateId, Job]:
+        which, wanted = _of(holders)
         found = self.select(
             "SELECT {columns} FROM {table} AS t WHERE "  # noqa: S608 - literals, all of them
             + which
             + """
-              AND coalesce(t.agent_id, '') = %(agent)s
+              AND coalesce(t.agent_id, '') = ANY(%(agents)s)
               AND t.type IN ('Issuance', 'Renewal')
               AND t.status IN ('Pending', 'AwaitingCSR', 'AwaitingApproval', 'Running')
-            ORDER BY t.certificate_id FOR UPDATE
+            ORDER BY t.certificate_id, t.agent_id FOR UPDATE
             """,
             certificates=wanted,
-            agent=agent_id,
+            agents=sorted(set(holders.values())),
         )
-        return {job.certificate_id: job for job in found}
+        return {job.certificate_id: job for job in found if holders[job.certificate_id] == job.agent_id}
 
     def newest_issuing(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
         found = self.select(

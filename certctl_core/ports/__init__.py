@@ -14,7 +14,7 @@ from certctl_core.ports.issuer import Issuers
 from certctl_core.ports.signer import KeyDrivers, SealedKeys
 from certctl_core.ports.store import Work
 from certctl_core.ports.target import TargetCatalog
-from certctl_core.ports.world import Clock, Meter, Nowhere, SecretBox, Tripwire, Unmeasured
+from certctl_core.ports.world import Alone, Clock, Meter, Nowhere, SecretBox, Together, Tripwire, Unmeasured
 
 
 @frozen
@@ -27,6 +27,7 @@ class Ports:
     before its job is given to somebody else. `bypass_approvals` has every approval given at once, for development.
     `crls` is how CRLs are made. `senders` are the channels over which something is set up to send messages. `meter` is
     told how long things took. `keys` are where the keys of our CAs are made and opened.
+    `together` has what comes at the same time share a transaction.
     """
 
     work: Callable[[], AbstractContextManager[Work]]
@@ -42,3 +43,4 @@ class Ports:
     senders: frozenset[str] = frozenset()
     meter: Meter = field(factory=Unmeasured)
     keys: KeyDrivers = field(default=Factory(lambda self: SealedKeys(self.secrets), takes_self=True))
+    together: Together = field(factory=Alone)

@@ -251,10 +251,8 @@ class Versions(Protocol):
         """The newest, of one key holder when given."""
 
     @abstractmethod
-    def latest_many(
-        self, certificate_ids: Iterable[CertificateId], agent_id: AgentId
-    ) -> Mapping[CertificateId, CertificateVersion]:
-        """The newest of this key holder for each certificate that has one."""
+    def latest_many(self, holders: Mapping[CertificateId, AgentId]) -> Mapping[CertificateId, CertificateVersion]:
+        """The newest of the key holder given here for each certificate that has one."""
 
     @abstractmethod
     def latest_per_holder(self, certificate_id: CertificateId) -> Sequence[CertificateVersion]:
@@ -383,8 +381,12 @@ class Jobs(Table[Job], Protocol):
         """Due issuing jobs that wait for this agent's CSR. Not claimed: they are offered until the CSR arrives."""
 
     @abstractmethod
-    def lock_issuing(self, certificate_ids: Iterable[CertificateId], agent_id: AgentId) -> Mapping[CertificateId, Job]:
-        """The open issuing jobs (at most one each) of these certificates and this key holder, locked."""
+    def with_work(self, agent_ids: Iterable[AgentId], now: datetime, lease: timedelta) -> frozenset[AgentId]:
+        """Those of these agents for which `awaiting_csr` or `claim_deployments` may have something."""
+
+    @abstractmethod
+    def lock_issuing(self, holders: Mapping[CertificateId, AgentId]) -> Mapping[CertificateId, Job]:
+        """The open issuing jobs (at most one each) of these certificates and their key holder given here, locked."""
 
     @abstractmethod
     def newest_issuing(self, certificate_ids: Iterable[CertificateId]) -> Mapping[CertificateId, Sequence[Job]]:
@@ -472,8 +474,9 @@ class Agents(Table[Agent], Protocol):
         """Online or Degraded, not retired, last heard before the given time, locked, skipping."""
 
     @abstractmethod
-    def heard(self, agent: Agent) -> None:
-        """Write a heartbeat (status, time, address, version, clock offset) without touching the revision."""
+    def heard(self, *agents: Agent) -> None:
+        """Write heartbeats (status, time, address, version, clock offset) without touching the revision. One that was
+        retired meanwhile stays as it is."""
 
     @abstractmethod
     def counts(self, agent_id: AgentId) -> AgentCounts: ...

@@ -2,11 +2,15 @@
 where a test may stop the world."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from attrs import frozen
 from cryptography import x509
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 class Clock(Protocol):
@@ -55,6 +59,25 @@ class Tripwire(Protocol):
 
     @abstractmethod
     def __call__(self, point: str, /) -> None: ...
+
+
+class Together(Protocol):
+    """Has what several callers ask for at the same time done in one go. Blocks while others have their turn, and never
+    for longer than it takes to do what was there before."""
+
+    @abstractmethod
+    def ask(self, line: str, do: Callable[[Sequence[A]], Sequence[R]], item: A, /) -> R:
+        """The outcome of `item`. `do` is given items of all callers of this `line`, and answers each in its place. It
+        must bear items in any mixture, those of other callers than its own among them. What it raises about several
+        says nothing: it is then asked for each alone."""
+
+
+class Alone(Together):
+    """Everybody by themselves."""
+
+    def ask(self, _line: str, do: Callable[[Sequence[A]], Sequence[R]], item: A, /) -> R:
+        (outcome,) = do([item])
+        return outcome
 
 
 class Meter(Protocol):

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import Conflict, Forbidden, InUse, Invalid, NotAuthenticated, NotFound
+from certctl_core.errors import CertctlError, Conflict, Forbidden, Gone, InUse, Invalid, NotAuthenticated, NotFound
 from certctl_core.ids import AgentId, JoinTokenId, TeamId, mint
 from certctl_core.lifecycle import agent as life
 from certctl_core.lifecycle import job as job_life
@@ -14,6 +15,7 @@ from certctl_core.models.access import Actor, Principal, Role, SystemActor
 from certctl_core.models.agents import SENTINEL_AGENTS, Agent, AgentCounts, JoinToken
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import OPEN_JOB, Job, JobStatus
+from certctl_core.policy import membership
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Activity, Is, Page, Query, Where, Work
 from certctl_core.usecases import access, audit, compliance, consent, jobs, scope
@@ -191,21 +193,48 @@ def update(ports: Ports, caller: Actor, agent_id: str, asked: UpdateAgent) -> Ag
 def heartbeat(ports: Ports, caller: Principal, agent_id: AgentId, asked: Heartbeat) -> Agent:
     """Raises `Gone` for a retired agent. Times are the server's; the agent's clock is only measured."""
     access.must_act_for(caller, agent_id)
+    heard = ports.together.ask("heartbeats", partial(_hear, ports), (agent_id, asked))
+    if isinstance(heard, CertctlError):
+        raise heard
+    return heard
+
+
+def _hear(ports: Ports, said: Sequence[tuple[AgentId, Heartbeat]]) -> Sequence[Agent | CertctlError]:
     now = ports.clock.now()
     with ports.work() as work:
-        known = life.hear(work.agents.get(agent_id), now)
-        heard = evolve(
-            known,
-            hostname=asked.hostname or known.hostname,
-            os=asked.os or known.os,
-            architecture=asked.architecture or known.architecture,
-            ip_address=asked.ip_address or known.ip_address,
-            version=asked.version or known.version,
-            clock_offset=asked.sent_at - now if asked.sent_at else known.clock_offset,
-        )
-        work.agents.heard(heard)
-        compliance.agent_changed(work, known, heard, now)
+        before = work.agents.many([agent_id for agent_id, _ in said])
+        after = dict(before)
+        outcomes = [_heard(after, agent_id, asked, now) for agent_id, asked in said]
+        heard = [agent for identity, agent in after.items() if agent is not before[identity]]
+        work.agents.heard(*heard)
+        if others := [each.id for each in heard if _is_another(before[each.id], each)]:
+            compliance.agents_changed(work, others, now)
+    return outcomes
+
+
+def _heard(agents: dict[str, Agent], agent_id: AgentId, asked: Heartbeat, now: datetime) -> Agent | CertctlError:
+    """Puts the agent as it is now into its place."""
+    if agent_id not in agents:
+        return NotFound.of("agent", agent_id)
+    try:
+        known = life.hear(agents[agent_id], now)
+    except Gone as gone:
+        return gone
+    heard = agents[agent_id] = evolve(
+        known,
+        hostname=asked.hostname or known.hostname,
+        os=asked.os or known.os,
+        architecture=asked.architecture or known.architecture,
+        ip_address=asked.ip_address or known.ip_address,
+        version=asked.version or known.version,
+        clock_offset=asked.sent_at - now if asked.sent_at else known.clock_offset,
+    )
     return heard
+
+
+def _is_another(before: Agent, after: Agent) -> bool:
+    """Whether what groups look at has changed."""
+    return membership.traits_of(before) != membership.traits_of(after)
 
 
 def add_activity(ports: Ports, heard: Sequence[Activity]) -> None:
@@ -228,8 +257,7 @@ def mark_offline(ports: Ports, silence: timedelta) -> int:
     while True:
         with ports.work() as work:
             quiet = work.agents.due_for_offline(now - silence, _BATCH)
-            for agent in quiet:
-                work.agents.heard(life.miss(agent))
+            work.agents.heard(*map(life.miss, quiet))
         done += len(quiet)
         if len(quiet) < _BATCH:
             return done

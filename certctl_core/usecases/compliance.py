@@ -22,7 +22,6 @@ from attrs import evolve, frozen
 from certctl_core.errors import Refused
 from certctl_core.ids import AgentGroupId, AgentId, CertificateId, PolicyRuleId, ViolationId, mint
 from certctl_core.models.access import Actor
-from certctl_core.models.agents import Agent
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.policies import (
     PolicyRule,
@@ -264,12 +263,6 @@ def rules_changed(work: Work, rule_ids: Iterable[PolicyRuleId], now: datetime, *
     if changed := list(rule_ids):
         for kind in kinds or (ReviewKind.OPEN, ReviewKind.SCOPE):
             work.policy_reviews.ask(kind, changed, now)
-
-
-def agent_changed(work: Work, before: Agent, after: Agent, now: datetime) -> None:
-    """Have everything looked at that an agent deploys, if what groups look at has changed."""
-    if membership.traits_of(before) != membership.traits_of(after):
-        agents_changed(work, [after.id], now)
 
 
 def agents_changed(work: Work, agent_ids: Iterable[AgentId], now: datetime) -> None:

@@ -12,15 +12,17 @@ back when its lease has passed.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import Conflict, Forbidden, Invalid, NotFound, Refused, Unreadable
+from certctl_core.errors import CertctlError, Conflict, Forbidden, Gone, Invalid, NotFound, Refused, Unreadable
 from certctl_core.ids import AgentId, CertificateId, JobId, TargetId, mint
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.lifecycle import job as life
 from certctl_core.models.access import Actor, Principal
+from certctl_core.models.agents import Agent
 from certctl_core.models.catalog import ConfiguredTarget
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, Deployment, ManagedCertificate
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType, VerificationStatus
@@ -179,9 +181,13 @@ def work(
     Raises `Gone` for a retired agent and `Forbidden` for somebody else's.
     """
     access.must_act_for(caller, agent_id)
+    has_work = ports.together.ask("polls", partial(_have_work, ports, hand_out), agent_id)
+    if isinstance(has_work, CertctlError):
+        raise has_work
+    if not has_work:
+        return ()
     now = ports.clock.now()
     with ports.work() as open_work:
-        agent_life.must_be_active(open_work.agents.get(agent_id))
         asked = open_work.jobs.awaiting_csr(agent_id, now, WORK_LIMIT)
         claimed = open_work.jobs.claim_deployments(agent_id, now, hand_out, WORK_LIMIT)
         if not asked and not claimed:
@@ -207,6 +213,24 @@ def work(
             )
     ports.tripwire("deploy:1")
     return (*items, *(ready for item in deployments if (ready := _with_settings(ports, caller, item))))
+
+
+def _have_work(ports: Ports, hand_out: timedelta, agent_ids: Sequence[AgentId]) -> Sequence[bool | CertctlError]:
+    """Whether there may be something for each to do, or why it is not to ask. Most polls end here."""
+    with ports.work() as open_work:
+        agents = open_work.agents.many(agent_ids)
+        busy = open_work.jobs.with_work(agent_ids, ports.clock.now(), hand_out)
+    return [_may_poll(agents, agent_id) or agent_id in busy for agent_id in agent_ids]
+
+
+def _may_poll(agents: Mapping[str, Agent], agent_id: AgentId) -> CertctlError | None:
+    if agent_id not in agents:
+        return NotFound.of("agent", agent_id)
+    try:
+        agent_life.must_be_active(agents[agent_id])
+    except Gone as gone:
+        return gone
+    return None
 
 
 def _still_wanted(

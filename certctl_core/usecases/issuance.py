@@ -20,13 +20,15 @@ While the CA is called nothing is held, so the world may move on. Whatever the C
 lapsed meanwhile the answer completes the job, whoever has it now; if the job was cancelled the version goes nowhere,
 and is revoked when its certificate was.
 
-Any number of CSRs of one agent go through together: one claim, the calls one after the other, one record. One CSR is
-the batch of one. What is refused is refused alone; the points between the steps are the same, and a crash at one of
-them leaves each job as it would be left alone.
+Any number of CSRs go through together: those of one request with one claim, the calls one after the other, and one
+record; those of several agents that come at the same time with one claim and one record too, while each calls its CA by
+itself. What is refused is refused alone; the points between the steps are the same, and a crash at one of them leaves
+each job as it would be left alone.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
@@ -37,6 +39,7 @@ from certctl_core.errors import (
     Conflict,
     Duplicate,
     Forbidden,
+    Gone,
     Invalid,
     NotConfigured,
     NotFound,
@@ -47,6 +50,7 @@ from certctl_core.errors import (
 from certctl_core.ids import AgentId, CertificateId, IssuerId, JobId
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.models.access import SYSTEM, Principal
+from certctl_core.models.agents import Agent
 from certctl_core.models.certificates import (
     AttemptStatus,
     CertificateVersion,
@@ -100,10 +104,21 @@ def submit_csr(ports: Ports, caller: Principal, asked: SubmitCsr) -> Submitted:
     Raises `Refused` when the CSR is not exactly what was ordered or the profile does not permit it, `Conflict` when no
     job waits for it, `Gone` for a retired agent, and what the CA raises.
     """
-    (outcome,) = submit_csrs(ports, caller, asked.agent_id, (asked,))
-    if isinstance(outcome, CertctlError):
-        raise outcome
-    return outcome
+    access.must_act_for(caller, asked.agent_id)
+    claimed = ports.together.ask("claims", partial(_claimed_apart, ports), _Csr(caller, asked))
+    if isinstance(claimed, CertctlError):
+        raise claimed
+    if isinstance(claimed, Submitted):
+        return claimed
+    ports.tripwire("issue:1")
+    answer = _answer(ports, {}, claimed)
+    ports.tripwire("issue:2")
+    outcome = _recorded(ports, _checked(answer, ports.clock.now()))
+    ports.tripwire("record:1")
+    submitted = _submitted(outcome)
+    if isinstance(submitted, CertctlError):
+        raise submitted
+    return submitted
 
 
 def submit_csrs(
@@ -112,8 +127,8 @@ def submit_csrs(
     """As `submit_csr` for each, in a constant number of statements. What `submit_csr` would raise about one of them is
     its outcome and touches no other. An item that could not even be read comes, and goes, as its error."""
     access.must_act_for(caller, agent_id)
-    readable = [one for one in asked if isinstance(one, SubmitCsr)]
-    claimed = _claimed(ports, caller, agent_id, readable) if readable else []
+    readable = [_Csr(caller, one) for one in asked if isinstance(one, SubmitCsr)]
+    claimed = [one or _twice() for one in _claimed(ports, readable)] if readable else []
     begun = [one for one in claimed if isinstance(one, Order)]
     done: Mapping[JobId, Outcome] = {}
     if begun:
@@ -134,30 +149,50 @@ def _submitted(outcome: Outcome) -> Submitted | CertctlError:
 # --- claim ------------------------------------------------------------------------------------------------------------
 
 
-def _claimed(
-    ports: Ports, caller: Principal, agent_id: AgentId, asked: Sequence[SubmitCsr]
-) -> Sequence[Order | Submitted | CertctlError]:
-    """All in one transaction; one by one when the database takes exception to one of them."""
+@frozen
+class _Csr:
+    """A CSR and who hands it in."""
+
+    caller: Principal
+    asked: SubmitCsr
+
+
+Claimed = Order | Submitted | CertctlError
+
+
+def _twice() -> Conflict:
+    return Conflict("the certificate is in this request twice", hint="Each agent has one key of it: send one CSR.")
+
+
+def _claimed_apart(ports: Ports, csrs: Sequence[_Csr]) -> Sequence[Claimed]:
+    """As `_claimed`, for CSRs that know nothing of each other: those for the same certificate one after the other."""
+    return [
+        outcome or _claimed(ports, [one])[0] or _twice()
+        for one, outcome in zip(csrs, _claimed(ports, csrs), strict=True)
+    ]
+
+
+def _claimed(ports: Ports, csrs: Sequence[_Csr]) -> Sequence[Claimed | None]:
+    """All in one transaction, but None for a certificate that is among them already; one by one when the database takes
+    exception to one of them."""
     try:
-        return _claim(ports, caller, agent_id, asked)
+        return _claim(ports, csrs)
     except (Duplicate, Invalid) as error:
-        if len(asked) == 1:
+        if len(csrs) == 1:
             return [error]
-        return [outcome for one in asked for outcome in _claimed(ports, caller, agent_id, [one])]
+        return [outcome for one in csrs for outcome in _claimed(ports, [one])]
 
 
-def _claim(
-    ports: Ports, caller: Principal, agent_id: AgentId, asked: Sequence[SubmitCsr]
-) -> Sequence[Order | Submitted | CertctlError]:
+def _claim(ports: Ports, csrs: Sequence[_Csr]) -> Sequence[Claimed | None]:
     now = ports.clock.now()
     with ports.work() as work:
-        agent_life.must_be_active(work.agents.get(agent_id))
-        named = _certificates(work, agent_id, asked)
-        waiting = _Waiting.read(work, agent_id, [one for one in named if not isinstance(one, CertctlError)])
+        named = _certificates(work, csrs)
+        holders = {about: one.asked.agent_id for about, one in zip(named, csrs, strict=True) if isinstance(about, str)}
+        waiting = _Waiting.read(work, holders)
         waiting = evolve(waiting, jobs=_under_consent(ports, work, waiting, now))
         made = [
-            about if isinstance(about, CertctlError) else _claim_one(ports, caller, waiting, about, one, now)
-            for about, one in zip(named, asked, strict=True)
+            _claim_one(ports, waiting, about, one, now) if isinstance(about, str) else about
+            for about, one in zip(named, csrs, strict=True)
         ]
         outcomes = _permitted(work, waiting, made, now)
         begun = [outcome for outcome in outcomes if isinstance(outcome, Order)]
@@ -166,16 +201,17 @@ def _claim(
         work.audit.add(
             *(
                 audit.event(
-                    caller,
+                    one.caller,
                     now,
                     "csr_submitted",
                     "certificate",
-                    order.certificate.id,
-                    job_id=order.job.id,
-                    agent_id=agent_id,
+                    outcome.certificate.id,
+                    job_id=outcome.job.id,
+                    agent_id=one.asked.agent_id,
                     keygen_mode="agent",
                 )
-                for order in begun
+                for one, outcome in zip(csrs, outcomes, strict=True)
+                if isinstance(outcome, Order)
             )
         )
         written = iter(orders.write(work, begun))
@@ -197,20 +233,36 @@ def _under_consent(ports: Ports, work: Work, waiting: "_Waiting", now: datetime)
     return {**waiting.jobs, **{job.certificate_id: job for job in changed}}
 
 
-def _certificates(work: Work, agent_id: AgentId, asked: Sequence[SubmitCsr]) -> Sequence[CertificateId | CertctlError]:
-    """Which certificate each CSR is for. One that a batch names again is refused there: it has one key."""
-    found = work.jobs.many({one.job_id for one in asked if one.job_id and one.certificate_id is None})
-    named: dict[CertificateId, None] = {}
-    outcomes: list[CertificateId | CertctlError] = []
-    for one in asked:
-        identity = one.certificate_id or _certificate_of_job(found, agent_id, one.job_id)
-        if not isinstance(identity, CertctlError):
-            if identity in named:
-                identity = Conflict(f"certificate {identity} is in this request twice")
-            else:
-                named[identity] = None
-        outcomes.append(identity)
+def _certificates(work: Work, csrs: Sequence[_Csr]) -> Sequence[CertificateId | CertctlError | None]:
+    """Which certificate each CSR is for, or why its agent may hand in none, which is raised when all are of one agent.
+    None for one that is named again: it has one key."""
+    asking = {one.asked.agent_id for one in csrs}
+    agents = work.agents.many(asking)
+    if len(asking) == 1 and (unfit := _unfit(agents, *asking)):
+        raise unfit
+    found = work.jobs.many({one.asked.job_id for one in csrs if one.asked.job_id and one.asked.certificate_id is None})
+    named: set[CertificateId] = set()
+    outcomes: list[CertificateId | CertctlError | None] = []
+    for one in csrs:
+        identity = _unfit(agents, one.asked.agent_id) or _certificate(found, one.asked)
+        outcomes.append(None if identity in named else identity)
+        if isinstance(identity, str):
+            named.add(identity)
     return outcomes
+
+
+def _unfit(agents: Mapping[str, Agent], agent_id: AgentId) -> CertctlError | None:
+    if agent_id not in agents:
+        return NotFound.of("agent", agent_id)
+    try:
+        agent_life.must_be_active(agents[agent_id])
+    except Gone as gone:
+        return gone
+    return None
+
+
+def _certificate(found: Mapping[str, Job], asked: SubmitCsr) -> CertificateId | CertctlError:
+    return asked.certificate_id or _certificate_of_job(found, asked.agent_id, asked.job_id)
 
 
 def _certificate_of_job(
@@ -227,7 +279,7 @@ def _certificate_of_job(
 
 @frozen
 class _Waiting:
-    """What CSRs of one agent meet: the certificates and their open jobs, held, and what became of earlier CSRs."""
+    """What CSRs meet: the certificates and their open jobs, held, and what became of earlier CSRs."""
 
     certificates: Mapping[str, ManagedCertificate]
     jobs: Mapping[CertificateId, Job]
@@ -237,12 +289,12 @@ class _Waiting:
     rules: Rules
 
     @classmethod
-    def read(cls, work: Work, agent_id: AgentId, certificate_ids: Sequence[CertificateId]) -> "_Waiting":
-        certificates = work.certificates.lock_many(certificate_ids)
-        there = [identity for identity in certificate_ids if identity in certificates]
-        waiting = work.jobs.lock_issuing(there, agent_id) if there else {}
-        idle = [identity for identity in there if identity not in waiting]
-        newest = work.versions.latest_many(idle, agent_id) if idle else {}
+    def read(cls, work: Work, holders: Mapping[CertificateId, AgentId]) -> "_Waiting":
+        certificates = work.certificates.lock_many(holders)
+        there = {identity: agent_id for identity, agent_id in holders.items() if identity in certificates}
+        waiting = work.jobs.lock_issuing(there) if there else {}
+        idle = {identity: agent_id for identity, agent_id in there.items() if identity not in waiting}
+        newest = work.versions.latest_many(idle) if idle else {}
         return cls(
             certificates,
             waiting,
@@ -254,10 +306,10 @@ class _Waiting:
 
 
 def _claim_one(
-    ports: Ports, caller: Principal, waiting: _Waiting, certificate_id: CertificateId, asked: SubmitCsr, now: datetime
+    ports: Ports, waiting: _Waiting, certificate_id: CertificateId, csr: _Csr, now: datetime
 ) -> Order | Submitted | CertctlError:
-    certificate = waiting.certificates.get(certificate_id)
-    if certificate is None or not scope.sees(caller, certificate):
+    certificate, asked = waiting.certificates.get(certificate_id), csr.asked
+    if certificate is None or not scope.sees(csr.caller, certificate):
         return NotFound.of("certificate", certificate_id)
     job = waiting.jobs.get(certificate.id)
     if known := _already_submitted(waiting, certificate.id, job, asked):
@@ -279,8 +331,8 @@ def _claim_one(
 
 
 def _permitted(
-    work: Work, waiting: _Waiting, outcomes: Sequence[Order | Submitted | CertctlError], now: datetime
-) -> Sequence[Order | Submitted | CertctlError]:
+    work: Work, waiting: _Waiting, outcomes: Sequence[Claimed | None], now: datetime
+) -> Sequence[Claimed | None]:
     """What is left of the orders when policy has judged them. A job whose order is refused is over: it was not the CSR
     that was wrong, and another one would not help."""
     refused = compliance.refusals(work, [(o.certificate, o.plan) for o in outcomes if isinstance(o, Order)], now)
@@ -345,8 +397,9 @@ def finish(ports: Ports, job_id: JobId) -> CertctlError | None:
         return recording.record_failure(ports, job_id, None, error).error
     if order is None:
         return None
-    (outcome,) = _carry_out(ports, [order])
-    return outcome.error
+    answer = _answer(ports, {}, order)
+    ports.tripwire("issue:2")
+    return _recorded(ports, _checked(answer, ports.clock.now())).error
 
 
 def _open_order(ports: Ports, job_id: JobId) -> Order | None:
@@ -430,6 +483,14 @@ def _carry_out(ports: Ports, begun: Sequence[Order]) -> Sequence[Outcome]:
     if accident is not None:
         raise accident
     return outcomes
+
+
+def _recorded(ports: Ports, answer: Answer) -> Outcome:
+    """The answer on record, together with others that came at the same time when it is a certificate."""
+    if answer.version is None:
+        (outcome,) = recording.record(ports, [answer])
+        return outcome
+    return ports.together.ask("records", partial(recording.record, ports), answer)
 
 
 def _answer(ports: Ports, issuers: dict[IssuerId, Issuer], order: Order) -> Answer:

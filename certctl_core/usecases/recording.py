@@ -5,6 +5,7 @@ one of them, a serial number that is on record already for example, they are rec
 fails.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -69,8 +70,22 @@ def record(ports: Ports, answers: Sequence[Answer]) -> Sequence[Outcome]:
     """Write down the answers, one outcome for each. Raises `Conflict` and `UpstreamUnavailable` when the database does
     not let it, which says nothing about the attempts."""
     issued = [_Issued(answer.order, answer.version) for answer in answers if answer.version is not None]
-    outcomes = iter(_recorded(ports, issued) if issued else ())
+    outcomes = iter(_recorded_in_turn(ports, issued))
     return [next(outcomes) if answer.version is not None else _recorded_otherwise(ports, answer) for answer in answers]
+
+
+def _recorded_in_turn(ports: Ports, issued: Sequence["_Issued"]) -> Sequence[Outcome]:
+    """Those of one certificate, which has several key holders, one after the other: each meets what the one before it
+    left."""
+    turns: list[list[_Issued]] = []
+    taken: Counter[CertificateId] = Counter()
+    for each in issued:
+        turn = taken[each.order.certificate.id]
+        taken[each.order.certificate.id] += 1
+        turns += [[]] if turn == len(turns) else []
+        turns[turn].append(each)
+    outcomes = {id(each): outcome for turn in turns for each, outcome in zip(turn, _recorded(ports, turn), strict=True)}
+    return [outcomes[id(each)] for each in issued]
 
 
 def _recorded(ports: Ports, issued: Sequence["_Issued"]) -> Sequence[Outcome]:

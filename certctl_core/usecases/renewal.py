@@ -275,9 +275,7 @@ def _begin(
     return Begun(begun, jobs)
 
 
-def _job(
-    certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId, actor: Actor, now: datetime
-) -> Job:
+def _job(certificate: ManagedCertificate, policy: RenewalPolicy, holder: AgentId, actor: Actor, now: datetime) -> Job:
     return Job(
         id=JobId(mint("job", now)),
         type=JobType.ISSUANCE if certificate.expires_at is None else JobType.RENEWAL,

@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from certctl_core.errors import Invalid, NotFound
+from certctl_core.errors import Invalid
 from certctl_core.ids import AgentId
 from certctl_core.models.access import Role
 from certctl_core.models.agents import AgentCounts, AgentStatus
@@ -63,8 +63,16 @@ class TestAgents:
             work.agents.heard(evolve(read_before, last_heartbeat_at=AT))
         with seeded() as work:
             assert work.agents.get("a-1") == retired
-            with pytest.raises(NotFound):
-                work.agents.heard(facts.agent("nobody"))
+
+    def test_heartbeats_of_several_are_written_together(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            work.agents.add(facts.agent("a-9"))
+            one, other = work.agents.get("a-1"), work.agents.get("a-9")
+            work.agents.heard(evolve(other, version="9"), evolve(one, version="1"), facts.agent("nobody"))
+            work.agents.heard()
+        with seeded() as work:
+            assert [work.agents.get(each).version for each in ("a-1", "a-9")] == ["1", "9"]
+            assert work.agents.find("nobody") is None
 
     def test_counts_are_what_retiring_the_agent_would_strand(self, seeded: OpenWork) -> None:
         with seeded() as work:

@@ -207,7 +207,9 @@ class TestVersions:
             work.versions.add_many([old, new, theirs, other])
             work.versions.add_many([])
         with issued() as work:
-            assert work.versions.latest_many(["mc-1", "mc-2", "mc-3"], "a-1") == {"mc-1": new, "mc-2": other}
+            of_one = {"mc-1": "a-1", "mc-2": "a-1", "mc-3": "a-1"}
+            assert work.versions.latest_many(of_one) == {"mc-1": new, "mc-2": other}
+            assert work.versions.latest_many({**of_one, "mc-1": "a-2"}) == {"mc-1": theirs, "mc-2": other}
             assert work.versions.latest_per_holder_many(["mc-1", "mc-2", "mc-3"]) == {
                 "mc-1": [theirs, new],
                 "mc-2": [other],

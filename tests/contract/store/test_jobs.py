@@ -192,9 +192,9 @@ class TestIssuing:
             facts.deployment_job("deployment"),
         )
         with busy() as work:
-            found = work.jobs.lock_issuing(["mc-1", "mc-2"], "a-1")
+            found = work.jobs.lock_issuing({"mc-1": "a-1", "mc-2": "a-1"})
             assert found == {"mc-1": facts.job("open", status=JobStatus.AWAITING_CSR)}
-            assert work.jobs.lock_issuing(["mc-2"], "a-1") == {}
+            assert work.jobs.lock_issuing({"mc-2": "a-1"}) == {}
 
     def test_the_newest_issuing_job_of_each_key_holder_is_found_whatever_became_of_it(self, busy: OpenWork) -> None:
         put(

@@ -205,7 +205,7 @@ SWEEPS: dict[str, tuple[Callable[[Work], Any], str]] = {
     "claim_issuing": (lambda w: w.jobs.claim_issuing(AT, LEASE, 100), "jobs_issuing_due_idx"),
     "claim_deployments": (lambda w: w.jobs.claim_deployments("agent-7", AT, LEASE, 100), "jobs_of_agent_idx"),
     "awaiting_csr": (lambda w: w.jobs.awaiting_csr("agent-7", AT, 100), "jobs_of_agent_idx"),
-    "lock_issuing": (lambda w: w.jobs.lock_issuing(["mc-7", "mc-8"], "agent-7"), "jobs_open_issuing_key"),
+    "lock_issuing": (lambda w: w.jobs.lock_issuing({"mc-7": "agent-7", "mc-8": "agent-7"}), "jobs_open_issuing_key"),
     "bulk operations due": (lambda w: w.bulk_operations.due(AT, 100), "bulk_operations_running_idx"),
     "due_for_offline": (lambda w: w.agents.due_for_offline(AT, 100), "agents_heard_idx"),
 }
@@ -230,7 +230,7 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "revocation count": lambda w: w.revocations.count("iss-1"),
     "by serial number": lambda w: w.versions.with_serial("iss-1", "no such"),
     "newest issuing": lambda w: w.jobs.newest_issuing([f"mc-{n}" for n in range(1, 50)]),
-    "latest of a holder, several": lambda w: w.versions.latest_many([f"mc-999{n}" for n in range(50)], "agent-1"),
+    "latest of a holder, several": lambda w: w.versions.latest_many({f"mc-999{n}": "agent-1" for n in range(50)}),
     "latest of each holder": lambda w: w.versions.latest_per_holder_many([f"mc-999{n}" for n in range(50)]),
     "latest of a holder": lambda w: w.versions.latest("mc-99999", "agent-1"),
     "dead notifications": lambda w: w.notifications.page(Query((Where("status", NotificationStatus.DEAD),), limit=1)),
