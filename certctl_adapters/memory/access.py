@@ -1,7 +1,7 @@
 """Agents and credentials in memory."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from attrs import evolve, fields_dict
@@ -101,14 +101,14 @@ class MemoryApiKeys(MemoryTable[ApiKey], ApiKeys):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, API_KEYS)
 
-    def by_hash(self, key_hash: str) -> ApiKey | None:
-        found = self.select(lambda key: key.key_hash == key_hash, by("id"))
-        return found[0] if found else None
+    def by_hashes(self, key_hashes: Iterable[str]) -> Mapping[str, ApiKey]:
+        wanted = frozenset(key_hashes)
+        return {key.key_hash: key for key in self.select(lambda key: key.key_hash in wanted, by("id"))}
 
-    def used(self, key_id: ApiKeyId, at: datetime) -> None:
-        key = self.find(key_id)
-        if key is not None and (key.last_used_at is None or key.last_used_at <= at - _USE_PRECISION):
-            self._transaction.replace(API_KEYS, evolve(key, last_used_at=at))
+    def used(self, key_ids: Sequence[ApiKeyId], at: datetime) -> None:
+        for key in self.many(key_ids).values():
+            if key.last_used_at is None or key.last_used_at <= at - _USE_PRECISION:
+                self._transaction.replace(API_KEYS, evolve(key, last_used_at=at))
 
     def revoke_of_agent(self, agent_id: AgentId, at: datetime) -> None:
         for key in self.select(lambda key: key.agent_id == agent_id and key.revoked_at is None, by("id")):

@@ -1,6 +1,6 @@
 """Agents and credentials."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -143,20 +143,22 @@ class PostgresApiKeys(PostgresTable[ApiKey], ApiKeys):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction, _API_KEY)
 
-    def by_hash(self, key_hash: str) -> ApiKey | None:
-        return self.one("SELECT {columns} FROM {table} AS t WHERE t.key_hash = %(hash)s", hash=key_hash)
+    def by_hashes(self, key_hashes: Iterable[str]) -> Mapping[str, ApiKey]:
+        wanted = sorted(set(key_hashes))
+        found = self.select("SELECT {columns} FROM {table} AS t WHERE t.key_hash = ANY(%(hashes)s)", hashes=wanted)
+        return {key.key_hash: key for key in found}
 
-    def used(self, key_id: ApiKeyId, at: datetime) -> None:
+    def used(self, key_ids: Sequence[ApiKeyId], at: datetime) -> None:
         # Many requests carry the same key at once: none waits for another to note the same minute.
         self._transaction.change(
             b"""
-            UPDATE api_keys SET last_used_at = %(at)s WHERE id = (
+            UPDATE api_keys SET last_used_at = %(at)s WHERE id = ANY(ARRAY(
                 SELECT id FROM api_keys
-                WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at <= %(before)s)
+                WHERE id = ANY(%(ids)s) AND (last_used_at IS NULL OR last_used_at <= %(before)s)
                 FOR NO KEY UPDATE SKIP LOCKED
-            )
+            ))
             """,
-            {"id": key_id, "at": at, "before": at - _USE_PRECISION},
+            {"ids": list(key_ids), "at": at, "before": at - _USE_PRECISION},
         )
 
     def revoke_of_agent(self, agent_id: AgentId, at: datetime) -> None:

@@ -627,11 +627,12 @@ class JoinTokens(Table[JoinToken], Protocol):
 
 class ApiKeys(Table[ApiKey], Protocol):
     @abstractmethod
-    def by_hash(self, key_hash: str) -> ApiKey | None: ...
+    def by_hashes(self, key_hashes: Iterable[str]) -> Mapping[str, ApiKey]:
+        """Those there are, by their hashes."""
 
     @abstractmethod
-    def used(self, key_id: ApiKeyId, at: datetime) -> None:
-        """Remember the last use, at most once a minute."""
+    def used(self, key_ids: Sequence[ApiKeyId], at: datetime) -> None:
+        """Remember the last use of these, at most once a minute."""
 
     @abstractmethod
     def revoke_of_agent(self, agent_id: AgentId, at: datetime) -> None: ...

@@ -6,13 +6,14 @@ A key is 256 random bits, so a plain hash is as strong as the key; a slow passwo
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import Conflict, Forbidden, Invalid, NotAuthenticated, NotFound
+from certctl_core.errors import CertctlError, Conflict, Forbidden, Gone, Invalid, NotAuthenticated, NotFound
 from certctl_core.ids import AgentId, ApiKeyId, TeamId, mint
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.models.access import EVERYTHING, Actor, ApiKey, Principal, Role, Scope, Session
@@ -136,17 +137,34 @@ def authenticate(ports: Ports, presented: str, request_id: str = "") -> Principa
 def key_of(ports: Ports, presented: str) -> ApiKey:
     """The key that is presented, its use noted. Raises `NotAuthenticated` for one that is unknown, expired or revoked,
     and `Gone` for that of a retired agent."""
+    key = ports.together.ask("keys", partial(_keys_of, ports), digest(presented))
+    if isinstance(key, CertctlError):
+        raise key
+    return key
+
+
+def _keys_of(ports: Ports, hashes: Sequence[str]) -> Sequence[ApiKey | CertctlError]:
     now = ports.clock.now()
     with ports.work() as work:
-        key = work.api_keys.by_hash(digest(presented))
-        usable = key is not None and hmac.compare_digest(key.key_hash, digest(presented)) and is_live(key, now)
-        if key is not None and key.agent_id is not None and key.revoked_at is not None:
-            # Retiring an agent revokes its key; whoever still holds it is told to stop rather than to try another.
+        found = work.api_keys.by_hashes(hashes)
+        outcomes = [_usable(work, found.get(key_hash), key_hash, now) for key_hash in hashes]
+        live = {key.id: key for key in outcomes if isinstance(key, ApiKey)}
+        idle = [key.id for key in live.values() if not key.last_used_at or key.last_used_at <= now - _USE_NOTED_EVERY]
+        if idle:
+            work.api_keys.used(idle, now)
+    return outcomes
+
+
+def _usable(work: Work, key: ApiKey | None, key_hash: str, now: datetime) -> ApiKey | CertctlError:
+    usable = key is not None and hmac.compare_digest(key.key_hash, key_hash) and is_live(key, now)
+    if key is not None and key.agent_id is not None and key.revoked_at is not None:
+        # Retiring an agent revokes its key; whoever still holds it is told to stop rather than to try another.
+        try:
             agent_life.must_be_active(work.agents.get(key.agent_id))
-        if key is None or not usable:
-            raise NotAuthenticated("Invalid API key", hint="Check the key, or ask an administrator for a new one.")
-        if key.last_used_at is None or key.last_used_at <= now - _USE_NOTED_EVERY:
-            work.api_keys.used(key.id, now)
+        except Gone as gone:
+            return gone
+    if key is None or not usable:
+        return NotAuthenticated("Invalid API key", hint="Check the key, or ask an administrator for a new one.")
     return key
 
 
@@ -264,7 +282,7 @@ def log_in(ports: Ports, presented: str) -> LoggedIn:
     """Open a dashboard session with an API key. Raises `NotAuthenticated`; agent keys cannot log in."""
     now = ports.clock.now()
     with ports.work() as work:
-        key = work.api_keys.by_hash(digest(presented))
+        key = work.api_keys.by_hashes([digest(presented)]).get(digest(presented))
         if key is None or not is_live(key, now) or key.role is Role.AGENT:
             raise NotAuthenticated("That API key is not valid here")
         cookie = secrets.token_urlsafe(32)

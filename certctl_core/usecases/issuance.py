@@ -110,12 +110,7 @@ def submit_csr(ports: Ports, caller: Principal, asked: SubmitCsr) -> Submitted:
         raise claimed
     if isinstance(claimed, Submitted):
         return claimed
-    ports.tripwire("issue:1")
-    answer = _answer(ports, {}, claimed)
-    ports.tripwire("issue:2")
-    outcome = _recorded(ports, _checked(answer, ports.clock.now()))
-    ports.tripwire("record:1")
-    submitted = _submitted(outcome)
+    submitted = _submitted(carry_out(ports, claimed))
     if isinstance(submitted, CertctlError):
         raise submitted
     return submitted
@@ -367,7 +362,7 @@ def _already_submitted(
 def carry_out(ports: Ports, order: Order) -> Outcome:
     """Call the CA for an order that has just been put on record, check its answer and record it."""
     ports.tripwire("issue:1")
-    (outcome,) = _carry_out(ports, [order])
+    outcome = _finished(ports, order)
     ports.tripwire("record:1")
     return outcome
 
@@ -397,9 +392,7 @@ def finish(ports: Ports, job_id: JobId) -> CertctlError | None:
         return recording.record_failure(ports, job_id, None, error).error
     if order is None:
         return None
-    answer = _answer(ports, {}, order)
-    ports.tripwire("issue:2")
-    return _recorded(ports, _checked(answer, ports.clock.now())).error
+    return _finished(ports, order).error
 
 
 def _open_order(ports: Ports, job_id: JobId) -> Order | None:
@@ -485,8 +478,11 @@ def _carry_out(ports: Ports, begun: Sequence[Order]) -> Sequence[Outcome]:
     return outcomes
 
 
-def _recorded(ports: Ports, answer: Answer) -> Outcome:
-    """The answer on record, together with others that came at the same time when it is a certificate."""
+def _finished(ports: Ports, order: Order) -> Outcome:
+    """As `_carry_out` for one. A certificate is recorded together with others that come at the same time."""
+    answer = _answer(ports, {}, order)
+    ports.tripwire("issue:2")
+    answer = _checked(answer, ports.clock.now())
     if answer.version is None:
         (outcome,) = recording.record(ports, [answer])
         return outcome

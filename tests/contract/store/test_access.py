@@ -126,8 +126,8 @@ class TestApiKeys:
         with store() as work:
             work.api_keys.add(key)
         with store() as work:
-            assert work.api_keys.by_hash(key.key_hash) == key
-            assert work.api_keys.by_hash("nothing") is None
+            assert work.api_keys.by_hashes([key.key_hash, "nothing"]) == {key.key_hash: key}
+            assert work.api_keys.by_hashes(["nothing"]) == {}
 
     def test_the_last_use_is_noted_at_most_once_a_minute(self, store: OpenWork) -> None:
         with store() as work:
@@ -135,12 +135,12 @@ class TestApiKeys:
         noted = []
         for at in (AT, AT + MINUTE - SECOND, AT + MINUTE, AT + MINUTE + SECOND):
             with store() as work:
-                work.api_keys.used("key-1", at)
+                work.api_keys.used(["key-1", "nobody"], at)
                 noted.append(work.api_keys.get("key-1").last_used_at)
         assert noted == [AT, AT, AT + MINUTE, AT + MINUTE]
         with store() as work:
             assert work.api_keys.get("key-1").revision == 1
-            work.api_keys.used("nobody", AT)
+            work.api_keys.used(["nobody"], AT)
 
     def test_every_role_can_be_written(self, seeded: OpenWork) -> None:
         with seeded() as work:
@@ -164,7 +164,7 @@ class TestApiKeys:
             work.api_keys.add(facts.api_key("agent's", key_hash="three", role=Role.AGENT, agent_id="a-1"))
         before = counted()
         with seeded() as work:
-            work.api_keys.used(facts.api_key("one").id, AT)
+            work.api_keys.used([facts.api_key("one").id], AT)
         assert counted() == before
         with seeded() as work:
             work.api_keys.save(evolve(work.api_keys.get("one"), revoked_at=AT))

@@ -459,8 +459,8 @@ class TestConcurrency:
             work.api_keys.add(facts.api_key())
         _, seen = in_turns(
             postgres,
-            lambda work: work.api_keys.used("key-1", AT),
-            lambda work: (work.api_keys.used("key-1", AT + MINUTE), work.api_keys.get("key-1").last_used_at)[1],
+            lambda work: work.api_keys.used(["key-1"], AT),
+            lambda work: (work.api_keys.used(["key-1"], AT + MINUTE), work.api_keys.get("key-1").last_used_at)[1],
         )
         assert seen is None
 

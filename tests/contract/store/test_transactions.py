@@ -38,7 +38,7 @@ class TestTransaction:
         with seeded() as work:
             assert work.certificates.find("mc-1") is None
             assert work.teams.get("team-1").name == "team-1"
-            assert work.api_keys.by_hash(facts.api_key().key_hash) is None
+            assert work.api_keys.by_hashes([facts.api_key().key_hash]) == {}
             assert work.sessions.find(facts.session().id_hash, AT) is None
             assert work.targets.find("t-2") is not None
             assert work.loops.all() == []
