@@ -5,11 +5,11 @@ day it is there. `MAKERS` has a row for every function of `certctl_core.pki` tha
 functions that have none.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, frozen
 from cryptography import x509
@@ -17,10 +17,20 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.models.certificates import RevocationReason
-from certctl_core.pki import ca, crl, names, ocsp, serials, usages
+from certctl_core.models.delegates import Purpose
+from certctl_core.pki import ca, constraints, crl, delegate, names, ocsp, serials, usages
 from certctl_core.pki.ca import Authority
-from certctl_core.pki.keys import KeyKind
-from certctl_core.pki.plan import CrlPlan, LeafPlan, OcspAnswer, OcspQuestion, RevokedEntry
+from certctl_core.pki.keys import KeyKind, PrivateKey
+from certctl_core.pki.plan import (
+    CaPlan,
+    CrlPlan,
+    DelegatePlan,
+    LeafPlan,
+    OcspAnswer,
+    OcspQuestion,
+    PolicyInformation,
+    RevokedEntry,
+)
 from certctl_core.policy import profile
 from tests import plans
 
@@ -72,8 +82,54 @@ def authorities(kind: KeyKind) -> Iterator[Artefact]:
     yield _certificate("root with a path length", limited.certificate, limited.certificate)
     policy = ca.create_intermediate(limited, "Policy CA", kind, BEGINS, timedelta(days=365), path_length=1)
     yield _certificate("intermediate with a path length", policy.certificate, limited.certificate)
+    yield from _described(kind)
     long = ca.create_root("Until 2070", kind, BEGINS, timedelta(days=365 * 45))
     yield _certificate("root beyond 2050", long.certificate, long.certificate)
+
+
+def _described(kind: KeyKind) -> Iterator[Artefact]:
+    """CAs with everything that can be in a CA's certificate, the one below the other."""
+    permitted = ("DNS:example.com", "IP:192.0.2.0/24", "IP:2001:db8::/32", "email:example.com", "URI:.example.com")
+    plan = CaPlan(
+        subject=x509.Name.from_rfc4514_string("CN=Described CA,OU=PKI,O=Example,L=Berlin,C=DE"),
+        public_key=plans.key(kind, "described").public_key(),
+        serial_number=serials.new_serial(),
+        not_before=BEGINS,
+        not_after=NOW + timedelta(days=400),
+        path_length=0,
+        name_constraints=constraints.extension((*permitted, "dirName:O=Example,C=DE"), ("DNS:secret.example.com",)),
+        policies=(PolicyInformation("1.3.6.1.4.1.32473.1.1", "https://pki.example.com/cps"),),
+        crl_urls=("http://pki.example.com/.well-known/pki/crl/iss-root",),
+        ocsp_urls=("http://pki.example.com/.well-known/pki/ocsp/iss-root",),
+        ca_issuers_urls=("http://pki.example.com/.well-known/pki/ca/iss-root",),
+    )
+    above = ca.self_signed(
+        evolve(plan, public_key=plans.key(kind, "above").public_key(), path_length=None, name_constraints=None),
+        plans.key(kind, "above"),
+    )
+    yield _certificate("root with everything", above.certificate, above.certificate)
+    plan = evolve(plan, subject=x509.Name.from_rfc4514_string("CN=Below,O=Example,C=DE"))
+    yield _certificate("intermediate with everything", ca.sign_ca(above, plan)[0], above.certificate)
+    plan = evolve(plan, serial_number=serials.new_serial(), name_constraints=None, policies=())
+    yield _certificate("intermediate, plainly", ca.sign_ca(above, plan)[0], above.certificate)
+
+
+# Delegates
+
+
+def delegates(kind: KeyKind) -> Iterator[Artefact]:
+    """The certificate of a delegate for each purpose, with the kind of key that it gets."""
+    signer = issuing(kind)
+    for purpose in Purpose:
+        private_key = plans.key(delegate.key_kind(signer.certificate, purpose), purpose.value)
+        yield _certificate(f"delegate for {purpose.value}", _delegate(signer, purpose, private_key), signer.certificate)
+
+
+def _delegate(signer: Authority, purpose: Purpose, private_key: PrivateKey) -> x509.Certificate:
+    plan = DelegatePlan(
+        purpose, "Delegate", private_key.public_key(), serials.new_serial(), BEGINS, NOW + timedelta(days=30)
+    )
+    return delegate.certify(signer, plan)
 
 
 # Leafs
@@ -120,7 +176,8 @@ def _shapes(kind: KeyKind) -> Iterator[tuple[str, LeafPlan]]:
     yield "no SAN", _plan(kind, sans=(), ekus=("clientAuth",))
     for minutes in (1, 59):
         ends = NOW + timedelta(minutes=minutes)
-        yield f"for {minutes} min", _plan(kind, not_after=ends, crl_urls=(), ocsp_urls=(), ca_issuers_urls=())
+        yield f"for {minutes} min", _plan(kind, not_after=ends, crl_urls=(), ocsp_urls=(), is_short_lived=True)
+    yield "without addresses", _plan(kind, crl_urls=(), ocsp_urls=(), ca_issuers_urls=())
     many = tuple(f"host-{number}.example.com" for number in range(names.MAX_SANS - 1))
     yield "as many names as can be", _plan(kind, sans=names.names_of("a.example.com", many))
 
@@ -134,16 +191,34 @@ def leafs(kind: KeyKind) -> Iterator[Artefact]:
 # CRLs
 
 
-def _entries(reasons: Sequence[RevocationReason]) -> list[RevokedEntry]:
-    return [RevokedEntry(serials.new_serial(), BEGINS, reason) for reason in reasons]
+def _revoked() -> Iterator[RevokedEntry]:
+    """With every reason, and with an invalidity date."""
+    for reason in RevocationReason:
+        yield RevokedEntry(serials.new_serial(), BEGINS, reason)
+        yield RevokedEntry(serials.new_serial(), NOW, reason, invalid_since=BEGINS)
+
+
+def _lists() -> Iterator[tuple[str, CrlPlan]]:
+    """Complete ones and deltas, of all certificates and of a part."""
+    empty = CrlPlan(2**64 + 5, NOW, NOW + timedelta(days=7))
+    full = evolve(empty, entries=crl.entries(_revoked()))
+    lifted = RevokedEntry(serials.new_serial(), BEGINS, RevocationReason.CERTIFICATE_HOLD, is_removed=True)
+    at = "http://pki.example.com/.well-known/pki/crl/iss-local"
+    part: dict[str, Any] = {"addresses": (f"{at}/17",)}
+    delta: dict[str, Any] = {"base": 2**64}
+    for of, changes in {"all": {}, "a part": part}.items():
+        yield f"CRL of {of}, empty", evolve(empty, **changes)
+        yield f"CRL of {of}, with every reason", evolve(full, **changes)
+        yield f"CRL of {of}, with deltas", evolve(full, delta_addresses=(f"{at}/delta",), **changes)
+        yield f"delta of {of}, empty", evolve(empty, **delta, **changes)
+        changed = crl.entries([*_revoked(), lifted])
+        yield f"delta of {of}, with every reason", evolve(full, entries=changed, **delta, **changes)
 
 
 def crls(kind: KeyKind) -> Iterator[Artefact]:
-    """Full lists, empty and with every reason."""
     signer = issuing(kind)
-    for what, entries in {"empty": [], "every reason": _entries(tuple(RevocationReason))}.items():
-        plan = CrlPlan(2**64 + 5, NOW, NOW + timedelta(days=7), crl.entries(entries))
-        yield Artefact(f"CRL, {what}", Form.CRL, crl.sign_crl(signer, plan), signer.certificate)
+    for what, plan in _lists():
+        yield Artefact(what, Form.CRL, crl.sign_crl(signer, plan), signer.certificate)
 
 
 # OCSP
@@ -172,7 +247,9 @@ def ocsp_responses(kind: KeyKind) -> Iterator[Artefact]:
             yield Artefact(f"OCSP {asked}, {said}", Form.OCSP, der, signer.certificate)
 
 
-MAKERS: Final[tuple[Callable[[KeyKind], Iterator[Artefact]], ...]] = (authorities, leafs, crls, ocsp_responses)
+MAKERS: Final[tuple[Callable[[KeyKind], Iterator[Artefact]], ...]] = (
+    authorities, delegates, leafs, crls, ocsp_responses,
+)  # fmt: skip
 
 
 def everything(kind: KeyKind) -> Iterator[Artefact]:

@@ -133,6 +133,11 @@ FOR_BROWSERS_BY_ZLINT: Final = (
         f"{_PRIVATE}RFC 5280 section 5.3.1 has more reasons than browsers use, and operators hold and lift with them.",
     ),
     Accepted(
+        "e_crl_extensions_validity",
+        f"{_PRIVATE}deltas are there where the operator switched them on (RFC 5280 section 5.2.4).",
+        about="NOT RECOMMENDED",
+    ),
+    Accepted(
         "e_algorithm_identifier_improper_encoding",
         f"{_PRIVATE}Ed25519 (RFC 8410) and ML-DSA (RFC 9881) are for those who chose them.",
     ),
@@ -143,12 +148,7 @@ FOR_BROWSERS_BY_ZLINT: Final = (
     Accepted("e_public_key_type_not_allowed", f"{_PRIVATE}ML-DSA (RFC 9881) is for those who chose it."),
 )
 
-_NOWHERE: Final = "An intermediate is made with the addresses that its operator gives for the CA above it, here none."
-FOR_BROWSERS_BY_PKILINT += (
-    Accepted("cabf.serverauth.ca.crl_distribution_points_extension_absent", _NOWHERE),
-    Accepted("cabf.serverauth.ca.authority_info_access_extension_absent", _NOWHERE),
-)
-FOR_BROWSERS_BY_ZLINT += (
-    Accepted("e_sub_ca_crl_distribution_points_missing", _NOWHERE),
-    Accepted("w_sub_ca_aia_missing", _NOWHERE),
+FOR_BROWSERS_BY_ZLINT += tuple(
+    Accepted(code, "zlint cannot verify ML-DSA, and so does not see that a root signed itself.", about="root")
+    for code in ("e_sub_ca_crl_distribution_points_missing", "w_sub_ca_aia_missing")
 )

@@ -5,6 +5,7 @@ nothing is left to raise later. The table is what is tested; whoever writes a re
 """
 
 import base64
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,19 +15,38 @@ from threading import Event
 from typing import Any, Final
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs12
 from cryptography.x509 import ocsp as library_ocsp
 
 from certctl_core.errors import CertctlError, Invalid, Refused, TooLarge, Unreadable
 from certctl_core.models.certificates import RevocationReason
-from certctl_core.pki import asn1, bundle, ca, cms, crl, csr, keys, ocsp, paths, reading, signing, uploads
+from certctl_core.pki import (
+    asn1,
+    bundle,
+    ca,
+    cms,
+    crl,
+    csr,
+    est,
+    jws,
+    keys,
+    ocsp,
+    paths,
+    reading,
+    scep,
+    signing,
+    uploads,
+)
+from certctl_core.pki.cms.structures import issuer_and_serial
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, RevokedEntry
-from tests import plans
+from certctl_core.policy import intune
+from tests import devices, plans
 from tests.core.pki.cms import messages
 from tests.mutations import der
 
@@ -51,14 +71,15 @@ def storable(thing: Any) -> None:
 @frozen
 class Reader:
     """`read` is given bytes of any kind; `seeds` are good ones in DER, and `as_given` makes of mutated DER what it is
-    given. `errors` are what it may raise, `seconds` the CPU time it may take. `is_slow` leaves it to the night."""
+    given. `errors` are what it may raise, `seconds` the CPU time it may take."""
 
     read: Callable[[bytes], object]
     seeds: Callable[[], Sequence[bytes]]
     as_given: Callable[[bytes], bytes] = field(default=bytes)
     errors: tuple[type[CertctlError], ...] = (TooLarge, Unreadable)
     seconds: float = 1.0
-    is_slow: bool = False
+    is_for_the_night: bool = False
+    """It is slow, or much like another."""
 
 
 # CSRs
@@ -179,8 +200,12 @@ def _read_crl(data: bytes) -> object:
 
 def _crls() -> Sequence[bytes]:
     entries = [RevokedEntry(f"{number + 2:x}", plans.NOW, reason) for number, reason in enumerate(RevocationReason)]
-    ends = plans.NOW + timedelta(days=1)
-    return [crl.sign_crl(plans.authority(), CrlPlan(9, plans.NOW, ends, listed)) for listed in ((), entries)]
+    entries.append(RevokedEntry("ff", plans.NOW, RevocationReason.KEY_COMPROMISE, invalid_since=plans.NOW))
+    addresses = ("http://pki.example.com/crl/1",)
+    plan = CrlPlan(9, plans.NOW, plans.NOW + timedelta(days=1), crl.entries(entries), addresses=addresses)
+    delta = evolve(plan, base=7, entries=[crl.entry(evolve(entries[0], is_removed=True))])
+    planned = evolve(plan, entries=(), addresses=()), evolve(plan, delta_addresses=addresses), delta
+    return [crl.sign_crl(plans.authority(), one) for one in planned]
 
 
 # OCSP requests
@@ -267,20 +292,98 @@ def _envelopes() -> Sequence[bytes]:
 
 _AND_REFUSED: Final = (TooLarge, Unreadable, Refused)
 
+# SCEP
+
+
+_RA: Final = cms.Recipient(devices.registration_authority(), devices.rsa_key("RA"))
+
+
+def _read_scep(data: bytes) -> object:
+    """A message as a server reads it (RFC 8894 section 3.2), the envelope within too."""
+    request = scep.receive(data)
+    storable(request.transaction_id)
+    return request.verified(_ALL).content([_RA], _ALL)
+
+
+def _scep_messages() -> Sequence[bytes]:
+    device, ra = devices.Device(), _RA.certificate
+    csrs = device.pkcs_req(ra, "secret"), device.renewal_req(ra)
+    return [*csrs, device.cert_poll(ra, ra.subject), device.get_cert(ra, ra), messages.to_ber(csrs[0])]
+
+
+def _read_scep_content(data: bytes) -> object:
+    """What was enciphered, of every kind of message: a client can put anything there."""
+    found: list[object] = []
+    for read in scep._CONTENTS.values():
+        with suppress(Invalid, Refused):
+            found.append(read(data))
+    if not found:
+        raise Unreadable("nothing that SCEP has")
+    for one in found:
+        if isinstance(one, x509.CertificateSigningRequest):
+            storable(scep.challenge_of(one))
+    return found
+
+
+def _scep_contents() -> Sequence[bytes]:
+    issuer = _chain()[0]
+    both = asn1.sequence(issuer.subject.public_bytes(), issuer.issuer.public_bytes())
+    return [both, issuer_and_serial(issuer), devices.Device().csr("secret").public_bytes(Encoding.DER)]
+
+
+# Tokens (RFC 7515)
+
+
+def _read_token(data: bytes) -> object:
+    claims = jws.claims(data.decode("latin-1"), [plans.key().public_key()])
+    return intune.read(claims)
+
+
+def _tokens() -> Sequence[bytes]:
+    return [_signed_token(one) for one in _claims()]
+
+
+def _claims() -> Sequence[bytes]:
+    claims = {
+        "iss": "connector", "sub": "device-guid", "aud": "https://scep.example.com", "iat": 1795000000,
+        "exp": 1795003600, "nonce": "n0nce", "device_name": "device-1.example.com",
+        "san_dns": ["device-1.example.com"], "san_rfc822": ["alice@example.com"], "san_upn": [],
+    }  # fmt: skip
+    return [json.dumps(claims).encode()]
+
+
+def _signed_token(claims: bytes) -> bytes:
+    """A token that the connector signed, whatever it claims."""
+    header = base64.urlsafe_b64encode(b'{"alg":"ES256"}').rstrip(b"=")
+    signed = header + b"." + base64.urlsafe_b64encode(claims).rstrip(b"=")
+    r, s = decode_dss_signature(plans.key().sign(signed, ec.ECDSA(hashes.SHA256())))
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    return signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
+
+
 READERS: Final[Mapping[str, Reader]] = {
     "CSR": Reader(_read_csr, _csrs, errors=_AND_REFUSED),
-    "CSR in PEM": Reader(_read_csr, _csrs, lambda der: _armoured("CERTIFICATE REQUEST", der), _AND_REFUSED),
+    "CSR in PEM": Reader(
+        _read_csr, _csrs, lambda der: _armoured("CERTIFICATE REQUEST", der), _AND_REFUSED, is_for_the_night=True
+    ),
     "CSR signed again": Reader(_compare_csr, _csrs_to_sign, _signed_again, _AND_REFUSED),
     "certificate": Reader(_read_certificate, _certificates),
-    "PEM bundle": Reader(_read_pem, _certificates, _in_pem),
+    "PEM bundle": Reader(_read_pem, _certificates, _in_pem, is_for_the_night=True),
     "upload": Reader(_read_upload, _certificates, _in_pem, _AND_REFUSED),
     "CRL": Reader(_read_crl, _crls),
     "OCSP request": Reader(_read_ocsp, _ocsp_requests),
     "CMS SignedData": Reader(_read_signed, _signed, errors=_AND_REFUSED),
     "CMS EnvelopedData": Reader(_read_envelope, _envelopes, errors=_AND_REFUSED),
+    "SCEP message": Reader(_read_scep, _scep_messages, errors=_AND_REFUSED),
+    "SCEP content": Reader(_read_scep_content, _scep_contents),
+    "EST request": Reader(
+        est.read_request, _csrs, lambda der: b"\n" + base64.encodebytes(der), _AND_REFUSED, is_for_the_night=True
+    ),
+    "token": Reader(_read_token, _tokens, errors=(*_AND_REFUSED, Invalid)),
+    "token signed again": Reader(_read_token, _claims, _signed_token, (*_AND_REFUSED, Invalid)),
     "PKCS #12": Reader(_read_pkcs12, _pkcs12s, errors=_AND_REFUSED, seconds=4.0),
     "private key": Reader(
-        _read_key, _keys, lambda der: _armoured("PRIVATE KEY", der), (*_AND_REFUSED, Invalid), is_slow=True
+        _read_key, _keys, lambda der: _armoured("PRIVATE KEY", der), (*_AND_REFUSED, Invalid), is_for_the_night=True
     ),
 }
 
