@@ -108,6 +108,8 @@ def _fill(url: str, size: int) -> None:
                 for values in _rows(row[0], size):
                     copy.write_row(values)
         connection.execute("UPDATE crl_scopes SET changes = %s, due_at = now() WHERE partition = 0", [size])
+        # Nobody holds the empty one: a delta to it would have everything.
+        connection.execute("DELETE FROM crl_generation_events")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ANALYZE certificate_revocations")
 
