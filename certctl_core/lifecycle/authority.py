@@ -5,7 +5,7 @@
 
 A CA that is retiring signs no certificate any more, but the CRLs and OCSP answers that relying parties need for those
 it has signed. It is finished when the last of them has ended, or at once by somebody who says why. Until then it can be
-activated again.
+activated again. One whose certificate is revoked is retired with it.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from enum import Enum
 
 from attrs import evolve
 
-from certctl_core.lifecycle.machine import Machine
+from certctl_core.lifecycle.machine import Machine, from_each
 from certctl_core.models.authorities import AuthorityState as S
 from certctl_core.models.authorities import CertificateAuthority
 
@@ -23,6 +23,7 @@ class AuthorityEvent(Enum):
     ACTIVATE = "activate"
     RETIRE = "retire"
     FINISH = "finish retiring"
+    REVOKE = "revoke"
 
 
 AUTHORITY: Machine[S, AuthorityEvent] = Machine(
@@ -35,6 +36,7 @@ AUTHORITY: Machine[S, AuthorityEvent] = Machine(
         (S.ACTIVE, AuthorityEvent.RETIRE): S.RETIRING,
         (S.PENDING, AuthorityEvent.RETIRE): S.RETIRED,
         (S.RETIRING, AuthorityEvent.FINISH): S.RETIRED,
+        **from_each((S.ACTIVE, S.RETIRING), AuthorityEvent.REVOKE, S.RETIRED),
     },
 )
 
@@ -66,3 +68,9 @@ def retire(authority: CertificateAuthority, at: datetime, note: str, drains_at: 
 def finish(authority: CertificateAuthority, at: datetime, note: str = "") -> CertificateAuthority:
     state = AUTHORITY.next(authority.state, AuthorityEvent.FINISH)
     return evolve(authority, state=state, drains_at=None, note=note or authority.note, updated_at=at)
+
+
+def revoke(authority: CertificateAuthority, at: datetime, note: str) -> CertificateAuthority:
+    """Nobody believes it any more, so there is nothing left for it to sign."""
+    state = AUTHORITY.next(authority.state, AuthorityEvent.REVOKE)
+    return evolve(authority, state=state, drains_at=None, revoked_at=at, note=note or authority.note, updated_at=at)

@@ -49,6 +49,7 @@ class CertificateAuthority:
     signs_from: datetime | None = None
     retiring_since: datetime | None = None
     drains_at: datetime | None = None
+    revoked_at: datetime | None = None
     ocsp_responder_url: str = ""
     metadata: Mapping[str, str] = field(factory=dict)
     note: str = ""

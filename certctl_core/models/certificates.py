@@ -199,11 +199,12 @@ class Revocation:
     is on: 0 where there are no parts, None for what is on none. `entry` is what stands there for it in DER. While
     nobody has worked these out they are empty. `change` numbers what happened in that part, by the store.
     `invalid_since` is from when on the key is known or thought not to have been good (invalidityDate). One that was on
-    hold and has been released is no revocation any more: it stays on record for the deltas that have to tell.
+    hold and has been released is no revocation any more: it stays on record for the deltas that have to tell. Without
+    a `certificate_id` it is the certificate of one of our CAs that is revoked.
     """
 
     id: RevocationId
-    certificate_id: CertificateId
+    certificate_id: CertificateId | None
     issuer_id: IssuerId
     serial_number: str
     reason: RevocationReason

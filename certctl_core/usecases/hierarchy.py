@@ -21,20 +21,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.errors import Conflict, Invalid, NotFound
-from certctl_core.ids import AuthorityId, IssuerId, mint
+from certctl_core.ids import AuthorityId, IssuerId, RevocationId, mint
 from certctl_core.lifecycle import authority as life
 from certctl_core.models.access import Actor, SystemActor
 from certctl_core.models.authorities import SEALED, AuthorityState, CertificateAuthority
 from certctl_core.models.catalog import ConfiguredIssuer
-from certctl_core.pki import ca, cacert, constraints, keys, reading, serials
+from certctl_core.models.certificates import Revocation, RevocationReason
+from certctl_core.pki import ca, cacert, constraints, distribution, keys, reading, serials
 from certctl_core.pki.ca import Authority
+from certctl_core.pki.distribution import Place
 from certctl_core.pki.keys import KeyKind, PrivateKey
 from certctl_core.pki.plan import CaPlan, PolicyInformation
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import AuthorityFacts, CertifiesCas, HasAuthorities
 from certctl_core.ports.signer import KeptKey
 from certctl_core.ports.store import Work
-from certctl_core.usecases import audit, catalog, scope
+from certctl_core.usecases import audit, catalog, crl_scopes, scope
 
 ROOT_LIFE: Final = timedelta(days=3650)
 INTERMEDIATE_LIFE: Final = timedelta(days=1825)
@@ -184,10 +186,6 @@ class _Parent:
     signer: CertifiesCas
     stored: AuthorityId | None
 
-    @property
-    def is_plain(self) -> bool:
-        return self.stored is None or str(self.stored) == self.issuer.id
-
 
 def _must_be_sound(ports: Ports, issuer: ConfiguredIssuer, asked: CreateAuthority) -> None:
     if not ports.issuers.keeps_authorities(issuer.type):
@@ -262,12 +260,12 @@ def _plan(
     )
     if parent is None or not ports.public_url:
         return plan
-    own = "" if parent.is_plain else f"/{parent.facts.key_identifier.hex()}"
-    here = f"{ports.public_url}/.well-known/pki"
+    named = None if parent.facts.is_plain else parent.facts.key_identifier.hex()
+    above = f"{ports.public_url}/.well-known/pki/ca/{parent.issuer.id}{f'/{named}' if named else ''}"
     return evolve(
         plan,
-        crl_urls=(f"{here}/crl/{parent.issuer.id}{own}",),
-        ca_issuers_urls=(f"{here}/ca/{parent.issuer.id}{own}",),
+        crl_urls=(distribution.url(ports.public_url, parent.issuer.id, Place(named)),),
+        ca_issuers_urls=(above,),
     )
 
 
@@ -381,12 +379,7 @@ def retire(ports: Ports, caller: Actor, authority_id: str, note: str = "", *, co
     with ports.work() as work:
         issuer, stored = _reached(work, caller, authority_id, lock=True)
         scope.must_change(caller, "issuer", issuer)
-        all_of_it = _shown(work.authorities.of_issuer(issuer.id))
-        if any(one.signs_leafs and one.authority.id == stored.id for one in all_of_it):
-            raise Conflict(
-                f"CA {stored.id} signs the new certificates of issuer {issuer.id}",
-                hint="Activate another CA of the issuer first.",
-            )
+        _must_not_sign_leafs(work, issuer, stored)
         if confirm and stored.state is AuthorityState.RETIRING:
             saved = work.authorities.save(_finished(work, stored, now, note))
             action = "retired"
@@ -407,6 +400,59 @@ def _finished(work: Work, stored: CertificateAuthority, now: datetime, note: str
             hint="Wait until then, or confirm with a note that says why.",
         )
     return life.finish(stored, now, note)
+
+
+def revoke(ports: Ports, caller: Actor, authority_id: str, reason: RevocationReason, note: str = "") -> Shown:
+    """Have the CA above say that the certificate of this one is not to be believed any more: it is on its CRL, and
+    whatever is below this CA falls with it.
+
+    Raises `Conflict` for the CA that signs the issuer's new leafs, for a root, and for one that a foreign CA signed,
+    which has to revoke it.
+    """
+    now = ports.clock.now()
+    with ports.work() as work:
+        issuer, stored = _reached(work, caller, authority_id, lock=True)
+        scope.must_change(caller, "issuer", issuer)
+        _must_not_sign_leafs(work, issuer, stored)
+        above = work.authorities.find(stored.parent_id) if stored.parent_id else None
+        if above is None or above.issuer_id is None or not stored.chain:
+            raise Conflict(
+                f"CA {stored.id} was not signed by one of ours",
+                hint="The CA above it has to revoke it. What trusts a root is told by hand.",
+            )
+        saved = work.authorities.save(life.revoke(stored, now, note))
+        work.revocations.add_many([_revocation(saved, above.issuer_id, caller, reason, now)])
+        _touched(work, issuer, now)
+        _record(work, caller, now, "revoked", saved, reason=reason.value, note=note)
+    return get(ports, caller, authority_id)
+
+
+def _revocation(
+    stored: CertificateAuthority, issuer_id: IssuerId, caller: Actor, reason: RevocationReason, now: datetime
+) -> Revocation:
+    """CAs name the part of the CRL that names no part."""
+    own = reading.facts(reading.certificate(stored.chain[0]))
+    revoked = Revocation(
+        id=RevocationId(mint("rev", now)),
+        certificate_id=None,
+        issuer_id=issuer_id,
+        serial_number=own.serial_number,
+        reason=reason,
+        revoked_by=caller.name,
+        revoked_at=now,
+        not_after=own.not_after,
+        authority=(own.authority_key_identifier or b"").hex() or crl_scopes.UNKNOWN,
+        partition=0,
+    )
+    return evolve(revoked, entry=crl_scopes.entry(revoked))
+
+
+def _must_not_sign_leafs(work: Work, issuer: ConfiguredIssuer, stored: CertificateAuthority) -> None:
+    if any(one.signs_leafs and one.authority.id == stored.id for one in _shown(work.authorities.of_issuer(issuer.id))):
+        raise Conflict(
+            f"CA {stored.id} signs the new certificates of issuer {issuer.id}",
+            hint="Activate another CA of the issuer first.",
+        )
 
 
 def drain(ports: Ports) -> int:

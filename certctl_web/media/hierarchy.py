@@ -10,6 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from certctl_core.errors import FieldProblem, Invalid
 from certctl_core.models.authorities import SEALED, AuthorityState
+from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import bundle, constraints, keys, reading
 from certctl_core.pki.ca import MAX_CHAIN
 from certctl_core.pki.keys import KeyKind
@@ -103,6 +104,7 @@ class IntermediateCa:
     metadata: Mapping[str, str] | None = None
     signs_from: datetime | None = None
     drains_at: datetime | None = None
+    revoked_at: datetime | None = None
     note: str | None = None
     created_at: datetime
     updated_at: datetime
@@ -135,6 +137,7 @@ class IntermediateCa:
             metadata=dict(stored.metadata) or None,
             signs_from=stored.signs_from,
             drains_at=stored.drains_at,
+            revoked_at=stored.revoked_at,
             note=stored.note or None,
             created_at=stored.created_at,
             updated_at=stored.updated_at,
@@ -215,6 +218,12 @@ class InstallCertificate(Accepts):
 class RetireIntermediateCa(Accepts):
     note: Prose = ""
     confirm: bool = False
+
+
+@frozen(kw_only=True)
+class RevokeIntermediateCa(Accepts):
+    reason: RevocationReason = RevocationReason.CA_COMPROMISE
+    note: Prose = ""
 
 
 @frozen(kw_only=True)

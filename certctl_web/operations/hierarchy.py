@@ -23,6 +23,7 @@ from certctl_web.media.hierarchy import (
     IntermediateCas,
     RetiredIntermediateCa,
     RetireIntermediateCa,
+    RevokeIntermediateCa,
 )
 from certctl_web.operation import Answer, Call, Operation, Row
 
@@ -54,6 +55,10 @@ def install(call: Call[None], asked: InstallCertificate) -> IntermediateCa:
 
 def activate(call: Call[None], _: None) -> IntermediateCa:
     return IntermediateCa.of(hierarchy.activate(call.ports, call.caller, call.path["id"]))
+
+
+def revoke(call: Call[None], asked: RevokeIntermediateCa) -> IntermediateCa:
+    return IntermediateCa.of(hierarchy.revoke(call.ports, call.caller, call.path["id"], asked.reason, asked.note))
 
 
 def retire(call: Call[None], asked: RetireIntermediateCa) -> RetiredIntermediateCa:
@@ -141,6 +146,17 @@ ROWS: Final[tuple[Row, ...]] = (
         run=retire,
         body=RetireIntermediateCa,
         answer=RetiredIntermediateCa,
+        errors=(Conflict, IllegalTransition, StaleWrite),
+    ),
+    Operation(
+        name="revoke_intermediate_ca",
+        method="POST",
+        path=f"{_ONE}/revoke",
+        summary="Revoke the certificate of a CA: it comes on the CRL of the CA above it",
+        who=ADMINS,
+        run=revoke,
+        body=RevokeIntermediateCa,
+        answer=IntermediateCa,
         errors=(Conflict, IllegalTransition, StaleWrite),
     ),
 )

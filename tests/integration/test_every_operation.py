@@ -496,6 +496,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "get_intermediate_ca_csr": one(an_intermediate),
     "install_intermediate_ca_certificate": a_certificate_to_install,
     "activate_intermediate_ca": one(an_intermediate),
+    "revoke_intermediate_ca": one(an_intermediate, reason="superseded"),
     "retire_intermediate_ca": lambda stage: Asked({"id": an_intermediate(stage)}, {"note": "too old"}),
     "create_target": lambda stage: Asked(
         body={"name": stage.name(), "type": "NGINX", "agent_id": stage.agent.id, "config": NGINX}

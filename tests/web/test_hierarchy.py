@@ -9,12 +9,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 
 from certctl_core.models.access import Role
+from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import bundle, ca, crl, csr, names, paths, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CaPlan
 from certctl_core.ports.issuer import Issued, IssueRequest
-from certctl_core.usecases import hierarchy
+from certctl_core.usecases import crls, hierarchy
 from tests import plans
 from tests.web.api import EVERY_STORE, START, AnAgent, Api
 
@@ -315,3 +316,28 @@ def test_every_ca_signs_its_own_crl(api: Api, agent: AnAgent) -> None:
         plan = crl.CrlPlan(1, START, START + timedelta(days=1), [])
         signed = crl.read(issuer.sign_crl(plan, one.key_identifier))  # type: ignore[attr-defined]
         assert crl.is_signed_by(signed, one.certificate)
+
+
+def test_a_revoked_ca_is_on_the_crl_of_the_one_above_and_signs_nothing(api: Api, agent: AnAgent) -> None:
+    assert agent
+    root, made = _cas(api)[0], _made(api, parent_ca_id="iss-local")
+    other = _made(api, name="Other", parent_ca_id="iss-local")
+    before = crl.read(api.get("/.well-known/pki/crl/iss-local", by=None).content)
+    done = _do(api, "revoke", made, reason="caCompromise", note="its host was broken into")
+    assert (done.status, done.json["state"], done.json["note"]) == (200, "retired", "its host was broken into")
+    crls.sweep(api.ports)
+    after = crl.read(api.get("/.well-known/pki/crl/iss-local", by=None).content)
+    serial = reading.facts(_chain(made)[0]).serial_number
+    entry = crl.entry_of(after, serial)
+    assert crl.entry_of(before, serial) is None
+    assert entry is not None
+    assert entry.reason is RevocationReason.CA_COMPROMISE
+    assert crl.is_signed_by(after, _chain(root)[0])
+    assert crl.entry_of(after, reading.facts(_chain(other)[0]).serial_number) is None
+    assert _do(api, "revoke", made).status == 409, "it is over"
+    assert _do(api, "revoke", root).status == 409, "it signs new leafs"
+    _do(api, "activate", other)
+    assert _do(api, "revoke", root).status == 409, "a root is nobody's to revoke"
+    assert (
+        api.get("/api/v1/audit?action=intermediate_ca_revoked").json["data"][0]["details"]["reason"] == "caCompromise"
+    )
