@@ -1,6 +1,6 @@
 """Our CAs in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from certctl_adapters.kinds import AUTHORITIES, ISSUERS, TARGETS, VERSIONS
@@ -21,7 +21,11 @@ class MemoryAuthorities(MemoryTable[CertificateAuthority], Authorities):
         return self.get(authority.id)
 
     def of_issuer(self, issuer_id: IssuerId) -> Sequence[CertificateAuthority]:
-        return self.select(lambda one: one.issuer_id == issuer_id, by("created_at", "id"))
+        return self.of_issuers([issuer_id])
+
+    def of_issuers(self, issuer_ids: Iterable[IssuerId]) -> Sequence[CertificateAuthority]:
+        wanted = frozenset(issuer_ids)
+        return self.select(lambda one: one.issuer_id in wanted, by("created_at", "id"))
 
     def children(self, authority_id: AuthorityId) -> Sequence[CertificateAuthority]:
         return self.select(lambda one: one.parent_id == authority_id, by("created_at", "id"))

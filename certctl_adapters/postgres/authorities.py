@@ -1,6 +1,6 @@
 """Our CAs and their keys."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -25,9 +25,12 @@ class PostgresAuthorities(PostgresTable[CertificateAuthority], Authorities):
         return self.lock(authority.id)
 
     def of_issuer(self, issuer_id: IssuerId) -> Sequence[CertificateAuthority]:
+        return self.of_issuers([issuer_id])
+
+    def of_issuers(self, issuer_ids: Iterable[IssuerId]) -> Sequence[CertificateAuthority]:
         return self.select(
-            "SELECT {columns} FROM {table} AS t WHERE t.issuer_id = %(issuer)s ORDER BY t.created_at, t.id",
-            issuer=issuer_id,
+            "SELECT {columns} FROM {table} AS t WHERE t.issuer_id = ANY(%(issuers)s) ORDER BY t.created_at, t.id",
+            issuers=list(issuer_ids),
         )
 
     def children(self, authority_id: AuthorityId) -> Sequence[CertificateAuthority]:

@@ -673,6 +673,10 @@ class Authorities(Table[CertificateAuthority], Protocol):
         """All of an issuer, in whatever state, oldest first."""
 
     @abstractmethod
+    def of_issuers(self, issuer_ids: Iterable[IssuerId]) -> Sequence[CertificateAuthority]:
+        """As `of_issuer`, of several at once."""
+
+    @abstractmethod
     def children(self, authority_id: AuthorityId) -> Sequence[CertificateAuthority]:
         """Those that it signed, of whichever issuer, oldest first."""
 

@@ -99,6 +99,13 @@ def list_of(ports: Ports, caller: Actor, issuer_id: str) -> Sequence[Shown]:
     return _shown(found)
 
 
+def of_each(ports: Ports, issuer_ids: Iterable[IssuerId]) -> Mapping[IssuerId, Sequence[Shown]]:
+    """The CAs of issuers that the caller has been shown, as they are on record: none is made or opened."""
+    with ports.work() as work:
+        found = work.authorities.of_issuers(wanted := tuple(issuer_ids))
+    return {identity: _shown([one for one in found if one.issuer_id == identity]) for identity in wanted}
+
+
 def get(ports: Ports, caller: Actor, authority_id: str) -> Shown:
     """Raises `NotFound`, also for CAs of issuers that the caller does not see and for the control plane's own."""
     with ports.work() as work:

@@ -20,7 +20,7 @@ from certctl_web.dashboard.api_reference import ApiReference
 from certctl_web.dashboard.assets import HTMX, Assets, StaticFiles
 from certctl_web.dashboard.guard import Action, Desk, Page, Question, nothing_here, show_error
 from certctl_web.dashboard.login import LogIn, LogOut
-from certctl_web.dashboard.views import agents, certificates, jobs, overview, trail
+from certctl_web.dashboard.views import agents, certificates, issuers, jobs, overview, trail
 from certctl_web.options import Options
 
 App = falcon.App[Any, Any]
@@ -59,6 +59,7 @@ def mount(app: App, ports: Ports, options: Options) -> None:
         "/jobs/{job_id}/retry": Action(desk, OPERATORS, jobs.retry),
         "/jobs/{job_id}/cancel": Action(desk, OPERATORS, jobs.cancel),
         "/agents": Page(desk, PEOPLE, agents.all_of_them),
+        "/issuers": Page(desk, PEOPLE, issuers.all_of_them),
         "/audit": Page(desk, AUDITORS, trail.all_of_it),
         "/docs": ApiReference(desk),
         "/login": LogIn(desk),

@@ -12,6 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from certctl_core.models.agents import AgentStatus
+from certctl_core.models.authorities import AuthorityState
 from certctl_core.models.certificates import CertificateStatus, RevocationReason
 from certctl_core.models.jobs import JobStatus, JobType
 from certctl_core.models.records import AuditEvent, LoopOutcome, LoopState
@@ -63,6 +64,10 @@ STATUS: Final[Mapping[Enum, Word]] = {
     JobStatus.COMPLETED: Word("Completed", Tone.GOOD),
     JobStatus.FAILED: Word("Failed", Tone.BAD),
     JobStatus.CANCELLED: Word("Cancelled", Tone.QUIET),
+    AuthorityState.PENDING: Word("Waiting for its certificate", Tone.NOTICE),
+    AuthorityState.ACTIVE: Word("Active", Tone.GOOD),
+    AuthorityState.RETIRING: Word("Retiring", Tone.BUSY),
+    AuthorityState.RETIRED: Word("Retired", Tone.QUIET),
     AgentStatus.ONLINE: Word("Online", Tone.GOOD),
     AgentStatus.OFFLINE: Word("Offline", Tone.BAD),
     AgentStatus.DEGRADED: Word("Degraded", Tone.NOTICE),

@@ -54,6 +54,7 @@ PAGES = [
     "/certificates/cert-shop/revoke",
     "/jobs",
     "/agents",
+    "/issuers",
     "/audit",
     "/docs",
     "/certificates/unknown",

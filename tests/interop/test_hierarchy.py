@@ -123,8 +123,10 @@ def test_openssl_signs_a_sub_ca_from_our_csr_and_we_take_it(openssl: Peer, tmp_p
     ours = keys.generate(KeyKind.ECDSA_P384)
     request = cacert.request(names.subject("sub.example.com"), ours, path_length=0)
     (tmp_path / "sub.csr").write_bytes(request.public_bytes(Encoding.PEM))
-    openssl.run("req", "-x509", "-newkey", "rsa:3072", "-noenc", "-keyout", "root.key", "-out", "root.pem", "-days", "900",
-                "-subj", "/O=Example/CN=Offline Root", "-addext", "keyUsage=critical,keyCertSign,cRLSign", folder=tmp_path)  # fmt: skip
+    openssl.run(
+        "req", "-x509", "-newkey", "rsa:3072", "-noenc", "-keyout", "root.key", "-out", "root.pem", "-days", "900",
+        "-subj", "/O=Example/CN=Offline Root", "-addext", "keyUsage=critical,keyCertSign,cRLSign", folder=tmp_path,
+    )  # fmt: skip
     (tmp_path / "ext.cnf").write_text(
         "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign,digitalSignature\n"
         "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nnameConstraints=critical,permitted;DNS:example.com\n"
@@ -134,27 +136,16 @@ def test_openssl_signs_a_sub_ca_from_our_csr_and_we_take_it(openssl: Peer, tmp_p
     chain = reading.certificates((tmp_path / "sub.pem").read_bytes() + (tmp_path / "root.pem").read_bytes())
     sub = Authority(tuple(chain), ours)
     sub.require_valid(datetime.now(UTC))
-    leaf = ca.sign_leaf(
-        sub,
-        plans.plan(
-            common_name="", sans=names.general_names(["a.example.com"]), not_before=sub.certificate.not_valid_before_utc,
-            not_after=NOW + 30 * DAY,
-        ),
-    )  # fmt: skip
+    starts = sub.certificate.not_valid_before_utc
+    plan = plans.plan(common_name="", not_before=starts, not_after=NOW + 30 * DAY)
+    leaf = ca.sign_leaf(sub, evolve(plan, sans=names.general_names(["a.example.com"])))
     (tmp_path / "leaf.pem").write_text(bundle.to_pem(leaf))
     said = openssl.run(
         "verify", "-x509_strict", "-CAfile", "root.pem", "-untrusted", "sub.pem", "leaf.pem", folder=tmp_path
     )
     assert said.strip() == "leaf.pem: OK"
     with pytest.raises(Refused, match="does not certify this"):
-        ca.sign_leaf(
-            sub,
-            evolve(
-                plans.plan(not_before=sub.certificate.not_valid_before_utc),
-                sans=names.general_names(["b.org"]),
-                common_name="",
-            ),
-        )
+        ca.sign_leaf(sub, evolve(plan, sans=names.general_names(["b.org"])))
 
 
 def test_openssl_reads_the_policies_and_constraints_of_a_ca(openssl: Peer, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from attrs import frozen
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_adapters.memory.store import MemoryStore
 from certctl_core.ids import (
     AgentId,
     AuditEventId,
+    AuthorityId,
     CertificateId,
     IssuerId,
     JobId,
@@ -23,6 +25,7 @@ from certctl_core.ids import (
 )
 from certctl_core.models.access import SYSTEM, Actor, Role
 from certctl_core.models.agents import Agent, AgentStatus
+from certctl_core.models.authorities import AuthorityState, CertificateAuthority
 from certctl_core.models.catalog import ConfiguredIssuer, ConfiguredTarget, Owner, Team
 from certctl_core.models.certificates import (
     CertificateStatus,
@@ -34,6 +37,8 @@ from certctl_core.models.certificates import (
 )
 from certctl_core.models.jobs import Job, JobStatus, JobType, VerificationStatus
 from certctl_core.models.records import AuditEvent
+from certctl_core.pki import ca, constraints, names
+from certctl_core.pki.keys import KeyKind
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
 from certctl_core.usecases import access
@@ -197,10 +202,41 @@ def fill(store: MemoryStore, now: datetime = START) -> None:
     with store.work() as work:
         company = Company(work, now, leaf())
         company.catalog()
+        _cas(company)
         shop = _shop(company)
         _others(company)
         _trouble(company, shop)
         _loops(work, now)
+
+
+def _cas(company: Company) -> None:
+    """An old root that is retiring, a new one with a CA below it, and a CA that waits for its certificate."""
+    now, day = company.now, timedelta(days=1)
+    old = ca.create_root("Example Root 2021", KeyKind.ED25519, now - 900 * day, 1200 * day)
+    new = ca.create_root("Example Root 2031", KeyKind.ED25519, now - 30 * day, 3650 * day, path_length=1)
+    limits = constraints.extension(("example.org", "IP:10.0.0.0/8"), ("secret.example.org",))
+    below = ca.create_intermediate(new, "Example Web CA", KeyKind.ED25519, now, 900 * day, name_constraints=limits)
+    states = AuthorityState
+    for identity, authority, more in (
+        ("iss-local", old, {"state": states.RETIRING, "drains_at": now + 60 * day, "note": "second generation"}),
+        ("ica-new", new, {"signs_from": None}),
+        ("ica-web", below, {"parent_id": AuthorityId("ica-new"), "signs_from": now - day}),
+        ("ica-far", None, {"state": states.PENDING, "csr": b"asked"}),
+    ):
+        chain = authority.chain if authority else ()
+        company.work.authorities.add(
+            CertificateAuthority(
+                id=AuthorityId(identity),
+                issuer_id=IssuerId("iss-local"),
+                name=names.common_name_of(chain[0].subject) if chain else "Partner CA",
+                subject=chain[0].subject.rfc4514_string() if chain else "CN=Partner CA,O=Example",
+                chain=tuple(one.public_bytes(Encoding.DER) for one in chain),
+                sealed_key=b"sealed",
+                created_at=now,
+                updated_at=now,
+                **more,  # type: ignore[arg-type]
+            )
+        )
 
 
 def _shop(company: Company) -> ManagedCertificate:

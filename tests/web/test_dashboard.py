@@ -17,7 +17,7 @@ from certctl_web.options import Options
 from tests.web import company
 from tests.web.browser import FROM_HERE, Browser, View, open_browser
 
-PAGES = ["/", "/certificates", "/jobs", "/agents", "/audit"]
+PAGES = ["/", "/certificates", "/jobs", "/agents", "/issuers", "/audit"]
 OF_ONE = ["/certificates/cert-shop", "/certificates/cert-old-shop", "/certificates/cert-new-portal"]
 QUESTIONS = ["/certificates/cert-shop/revoke"]
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{7*7}}"
@@ -57,7 +57,9 @@ def test_every_page_says_what_to_do_while_there_is_nothing(empty: Browser, path:
     view = empty.get(path)
     assert view.status == 200
     must_be_harmless(view)
-    assert re.search(r"(Three steps to|No certificates yet|No jobs yet|No agents yet|Signed in)", view.text)
+    assert re.search(
+        r"(Three steps to|No certificates yet|No jobs yet|No agents yet|No issuers yet|Signed in)", view.text
+    )
 
 
 @pytest.mark.parametrize("path", [*PAGES, *OF_ONE, *QUESTIONS])
@@ -453,3 +455,14 @@ def test_a_failed_job_is_retried_and_an_open_one_cancelled(full: Browser) -> Non
     again = full.submit(jobs.form("/jobs/job-0001/cancel"))
     assert "Cancelled" in again.text
     assert again.path == "/jobs"
+
+
+def test_the_cas_of_an_issuer_stand_below_the_ones_that_signed_them(full: Browser) -> None:
+    full.sign_in(Role.VIEWER)
+    page = full.get("/issuers").text
+    root, below, pending = (page.index(name) for name in ("Example Root 2031", "Example Web CA", "Partner CA"))
+    assert root < below < pending or pending < root < below
+    for words in ("signs new certificates", "1 CA may follow", "not DNS:secret.example.org", "Retiring",
+                  "Waiting for its certificate", "second generation"):  # fmt: skip
+        assert words in page
+    assert page.count("signs new certificates") == 1

@@ -50,6 +50,8 @@ def test_the_cas_of_an_issuer_come_oldest_first(seeded: OpenWork) -> None:
     add(seeded, young, old, facts.authority("control-plane"))
     with seeded() as work:
         assert list(work.authorities.of_issuer(ISSUER)) == [old, young]
+        assert list(work.authorities.of_issuers([ISSUER, IssuerId("iss-9")])) == [old, young]
+        assert list(work.authorities.of_issuers([])) == []
 
 
 def test_a_name_is_given_once_an_issuer(seeded: OpenWork) -> None:
