@@ -11,7 +11,6 @@ from bench.suite import Suite
 
 BENCHMARKS: Final = (
     "pki",
-    "crl",
     "lists",
     "statistics",
     "policies",
@@ -20,6 +19,7 @@ BENCHMARKS: Final = (
     "agents",
     "creating",
     "issuing",
+    "scep",
     "import",
     "bulk",
 )

@@ -139,15 +139,17 @@ class EstLabels:
 @define
 class ClientCas:
     """The CAs of whose certificates a TLS client may show one: those that labels trust, and those of the labels'
-    issuers, whose certificates can be renewed. What issuers have is asked for now and then (`refresh`)."""
+    issuers, whose certificates can be renewed. What issuers have is asked for now and then (`refresh`). `others` are
+    those that other protocols trust."""
 
     ports: Ports
     labels: EstLabels
+    others: Callable[[], Iterable[x509.Certificate]] = tuple
     _own: tuple[x509.Certificate, ...] = ()
 
     def certificates(self) -> tuple[x509.Certificate, ...]:
         trusted = (one for kept in self.labels.by_certificate for one in kept.now().trusted)
-        return tuple(dict.fromkeys((*self._own, *trusted)))
+        return tuple(dict.fromkeys((*self._own, *trusted, *self.others())))
 
     def refresh(self) -> None:
         found: dict[x509.Certificate, None] = dict.fromkeys(self._own)

@@ -52,6 +52,7 @@ def _door(label: str, given: ScepDoor, public_url: str) -> Door:
         if given.mtls_enabled and given.mtls_bundle_path
         else None,
         client_authorities_path=str(given.mtls_bundle_path or ""),
+        is_mutual_only=given.mtls_enabled and given.mtls_only,
     )
 
 

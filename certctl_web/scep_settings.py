@@ -72,8 +72,11 @@ class ScepDoor:
     ] = timedelta(days=1)
     mtls_enabled: Annotated[
         bool,
-        Row("SCEP_MTLS_ENABLED", boolean, "Answer at /scep-mtls only, to clients with a certificate of the bundle's."),
+        Row("SCEP_MTLS_ENABLED", boolean, "Answer at /scep-mtls, to clients with a certificate of the bundle's CAs."),
     ] = False
+    mtls_only: Annotated[
+        bool, Row("SCEP_MTLS_ONLY", boolean, "With SCEP_MTLS_ENABLED, answer nowhere else: /scep is closed.")
+    ] = True
     mtls_bundle_path: Annotated[
         Path | None,
         Row("SCEP_MTLS_CLIENT_CA_TRUST_BUNDLE_PATH", path, "CAs of the certificates that clients show, PEM."),

@@ -30,7 +30,8 @@ def served(settings: Settings, url: str) -> Served:
     backend = bootstrap.connect(settings, url, max(2, settings.storage.database_max_conns // settings.web.workers))
 
     labels = est_service.labels(settings)
-    client_cas = ClientCas(backend.ports, labels)
+    options = evolve(_options(settings, backend), est=labels)
+    client_cas = ClientCas(backend.ports, labels, options.scep.client_authorities)
     client_cas.refresh()
 
     def tend() -> None:
@@ -44,7 +45,7 @@ def served(settings: Settings, url: str) -> Served:
         application.close()
         backend.close()
 
-    application = create_app(backend.ports, evolve(_options(settings, backend), est=labels))
+    application = create_app(backend.ports, options)
     clients = Clients(client_cas.certificates, tls_1_2=settings.web.tls_min_version == "1.2")
     return Served(
         application, ServerContext(bootstrap.server_pair(settings), clients), tend, close, tend_every=TEND_EVERY

@@ -124,7 +124,7 @@ class Request:
             raise Unreadable(f"{_WHAT} is of no known type, or not verified")
         opened = cms.open_envelope(self._message.content or b"", recipients, accepted)
         try:
-            return _CONTENTS[self.kind](opened.content, accepted), opened.cipher
+            return read_content(self.kind, opened.content, accepted), opened.cipher
         except Invalid:
             raise Unreadable(cms.CLOSED) from None
 
@@ -191,6 +191,11 @@ def _signing_time(attributes: Mapping[str, tuple[bytes, ...]]) -> datetime | Non
 
 
 # What is in the envelopes
+
+
+def read_content(kind: MessageType, der: bytes, accepted: Accepted) -> Content:
+    """What a message of this type asks for. Raises `TooLarge`, `Invalid` and `Refused`."""
+    return _CONTENTS[kind](der, accepted)
 
 
 @typed.sequence

@@ -39,7 +39,7 @@ from certctl_core.errors import (
 )
 from certctl_core.models.certificates import CertificateVersion
 from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol
-from certctl_core.pki import cms, keys, names, scep
+from certctl_core.pki import cms, keys, names, paths, reading, scep
 from certctl_core.pki import csr as csr_reading
 from certctl_core.pki.cms import Cipher
 from certctl_core.pki.scep import FailInfo, IssuerAndSubject, MessageType, Named
@@ -69,6 +69,23 @@ class Answered:
     outcome: str
     request: scep.Request
     why: str = ""
+
+
+def must_be_trusted(ports: Ports, door: Door, shown: x509.Certificate | None) -> None:
+    """Raises `NotAuthenticated` unless a client has shown a certificate in TLS that leads to what the door trusts, and
+    `NotFound` for a door that has no use for one."""
+    if door.client_authorities is None:
+        raise NotFound("this SCEP service is at /scep", hint="Clients need not show a certificate in TLS there.")
+    trusted, now = door.client_authorities(), ports.clock.now()
+    if shown is None or reading.facts(shown).is_ca or not paths.judge(shown, trusted, trusted, now, eku="clientAuth"):
+        raise NotAuthenticated(
+            "a TLS client certificate that is trusted here is needed",
+            hint="It is from a CA of the door's trust bundle, valid now, and for clients.",
+        )
+    with ports.work() as work:
+        ours = work.versions.with_fingerprint(reading.fingerprint(shown))
+        if ours is not None and work.revocations.find(ours.issuer_id, ours.serial_number) is not None:
+            raise NotAuthenticated("the TLS client certificate is revoked")
 
 
 # --- GetCACaps, GetCACert, GetNextCACert ------------------------------------------------------------------------------

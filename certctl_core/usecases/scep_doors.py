@@ -55,7 +55,9 @@ class SignedChallenges:
 @frozen(kw_only=True)
 class Door:
     """One label. Of the three kinds of challenge at least one is accepted. `own_ra` gives the operator's certificate
-    and key for it, when there is one. `tolerance` is how far the signing time that a message gives may be off."""
+    and key for it, when there is one. `tolerance` is how far the signing time that a message gives may be off. With
+    `client_authorities` the door can be asked by TLS clients that show a certificate of these CAs, and
+    `is_mutual_only` has it asked by nobody else."""
 
     label: str
     issuer_id: IssuerId
@@ -69,6 +71,7 @@ class Door:
     tolerance: timedelta = timedelta(days=1)
     client_authorities: Trusted | None = None
     client_authorities_path: str = ""
+    is_mutual_only: bool = False
 
 
 @frozen(kw_only=True)
@@ -98,6 +101,11 @@ class Doors:
             f"there is no SCEP service {label!r}" if label else "there is no SCEP service here",
             hint="CERTCTL_SCEP_ENABLED and CERTCTL_SCEP_PROFILES say which there are.",
         )
+
+    def client_authorities(self) -> tuple[x509.Certificate, ...]:
+        """The CAs of whose certificates TLS clients may show one, at any door."""
+        doors = (door.client_authorities for door in self.by_label.values())
+        return tuple(one for trusted in doors if trusted is not None for one in trusted())
 
     def standing(self, ports: Ports, door: Door) -> Standing:
         """Raises `NotConfigured` when nobody can speak for the CA, and what the CA raises."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from certctl_core.errors import Invalid, NotConfigured, NotFound, UpstreamRejected
+from certctl_core.errors import Invalid, NotAuthenticated, NotConfigured, NotFound, UpstreamRejected
 from certctl_core.pki import cms
 from certctl_core.usecases import scep
 from certctl_core.usecases.scep_doors import Door
@@ -23,6 +23,7 @@ CLIENT: Final = "pkiclient.exe"
 _MESSAGE: Final = "application/x-pki-message"
 _CERTIFICATES: Final = "application/x-x509-ca-ra-cert"
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+_MUTUAL: Final = "/scep-mtls"
 
 _log: Final = structlog.stdlib.get_logger("certctl.scep")
 
@@ -52,10 +53,14 @@ def tell(call: Call[ScepQuery], _: None) -> Answer[bytes]:
 
 
 def _door(call: Call[ScepQuery]) -> Door:
+    """The door, open. Raises `NotFound` where there is none, and `NotAuthenticated` for a client that must show a
+    certificate in TLS and has shown none that is trusted."""
     label = call.path.get("label", "")
     door = call.options.scep.get("" if label == CLIENT else label)
-    if door.client_authorities is not None:
-        raise NotFound("this SCEP service is at /scep-mtls", hint="Clients show a certificate there.")
+    if call.route.startswith(_MUTUAL):
+        scep.must_be_trusted(call.ports, door, call.client_certificate)
+    elif door.is_mutual_only:
+        raise NotFound(f"this SCEP service is at {_MUTUAL}", hint="Clients have to show a certificate in TLS there.")
     return door
 
 
@@ -66,7 +71,7 @@ def _operate(call: Call[ScepQuery], door: Door, message: bytes) -> Answer[bytes]
     _log.info(
         "scep",
         label=door.label,
-        message=kind,
+        message_type=kind,
         outcome=answered.outcome,
         transaction=answered.request.transaction_id,
         why=answered.why,
@@ -86,6 +91,8 @@ _PATHS: Final = {
     "scep_label": ("/scep/{label}", "a label of the certificate service"),
     "scep_label_client": (f"/scep/{{label}}/{CLIENT}", "a label, for clients that append this"),
     "scep_client": (f"/cgi-bin/{CLIENT}", "the certificate service, for clients that know this address"),
+    "scep_mtls": (_MUTUAL, "the certificate service, for clients that show a certificate in TLS"),
+    "scep_mtls_label": (f"{_MUTUAL}/{{label}}", "a label, for clients that show a certificate in TLS"),
 }
 
 
@@ -101,7 +108,8 @@ def _rows() -> Iterator[Row]:
                 who=ANYONE,
                 run=run,
                 query=ScepQuery,
-                errors=(NotConfigured, NotFound, UpstreamRejected),
+                errors=(NotConfigured, NotFound, NotAuthenticated, UpstreamRejected),
+                reads_peer=path.startswith(_MUTUAL),
                 media_type=_MESSAGE,
                 media_types=("text/plain", _CERTIFICATES) if method == "GET" else (),
                 accepts=_MESSAGE if method == "POST" else JSON,

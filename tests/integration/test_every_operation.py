@@ -382,6 +382,7 @@ def scep_doors() -> Doors:
             belongs=belongs,
             static=SharedSecret.of(CHALLENGE),
             signed=SignedChallenges(rules=intune.Rules(audience="us"), trusted=Connector()),
+            client_authorities=Makers(),
         )
 
     return Doors({label: door(label) for label in ("", "phones")})
@@ -397,8 +398,15 @@ class Connector(Trusted):
         return self()
 
 
+class Makers(Connector):
+    """The CA of the certificates that devices have from their maker."""
+
+    def __call__(self) -> tuple[x509.Certificate, ...]:
+        return (BIRTH.certificate,)
+
+
 def scep_capabilities(_: Stage) -> Asked:
-    return Asked({"label": "phones"}, query="?operation=GetCACaps", by=None)
+    return Asked({"label": "phones"}, query="?operation=GetCACaps", by=None, shown=Connection(born()))
 
 
 def scep_enrolment(stage: Stage, label: str = "") -> Asked:
@@ -407,7 +415,8 @@ def scep_enrolment(stage: Stage, label: str = "") -> Asked:
     device = Device(common_name=f"{stage.name()}.example.com")
     message = device.pkcs_req(ra, CHALLENGE, transaction_id=stage.name())
     headers = {"Content-Type": "application/x-pki-message"}
-    return Asked({"label": label}, query="?operation=PKIOperation", raw=message, headers=headers, by=None)
+    query, shown = "?operation=PKIOperation", Connection(born())
+    return Asked({"label": label}, query=query, raw=message, headers=headers, by=None, shown=shown)
 
 
 def scep_enrolment_at_a_label(stage: Stage) -> Asked:
@@ -598,7 +607,12 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         {"issuer_id": "iss-local", "authority": reading.key_identifier_of(stage.issuer_certificate()).hex()}, by=None
     ),
     "get_issuer_certificate": of_the_issuer,
-    **{f"ask_{name}": scep_capabilities for name in ("scep", "scep_label", "scep_label_client", "scep_client")},
+    **{
+        f"ask_{name}": scep_capabilities
+        for name in ("scep", "scep_label", "scep_label_client", "scep_client", "scep_mtls", "scep_mtls_label")
+    },
+    "post_scep_mtls": scep_enrolment,
+    "post_scep_mtls_label": scep_enrolment_at_a_label,
     "post_scep": scep_enrolment,
     "post_scep_label": scep_enrolment_at_a_label,
     "post_scep_label_client": scep_enrolment_at_a_label,

@@ -42,9 +42,10 @@ from certctl_core.pki import (
     signing,
     uploads,
 )
-from certctl_core.pki.cms.structures import issuer_and_serial
+from certctl_core.pki.cms.structures import DATA, SIGNED_DATA, algorithm_identifier, content_info, issuer_and_serial
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, RevokedEntry
+from certctl_core.pki.scep import MessageType
 from certctl_core.policy import intune
 from tests import devices, plans
 from tests.core.pki.cms import messages
@@ -314,14 +315,14 @@ def _scep_messages() -> Sequence[bytes]:
 def _read_scep_content(data: bytes) -> object:
     """What was enciphered, of every kind of message: a client can put anything there."""
     found: list[object] = []
-    for read in scep._CONTENTS.values():
+    for kind in (MessageType.PKCS_REQ, MessageType.CERT_POLL, MessageType.GET_CERT):
         with suppress(Invalid, Refused):
-            found.append(read(data))
+            found.append(scep.read_content(kind, data, _ALL))
     if not found:
         raise Unreadable("nothing that SCEP has")
     for one in found:
         if isinstance(one, x509.CertificateSigningRequest):
-            storable(scep.challenge_of(one))
+            storable((csr.facts(one), scep.challenge_of(one)))
     return found
 
 
@@ -329,6 +330,46 @@ def _scep_contents() -> Sequence[bytes]:
     issuer = _chain()[0]
     both = asn1.sequence(issuer.subject.public_bytes(), issuer.issuer.public_bytes())
     return [both, issuer_and_serial(issuer), devices.Device().csr("secret").public_bytes(Encoding.DER)]
+
+
+def _with_attributes(data: bytes) -> bytes:
+    """A message with these signed attributes, whose signature is right whatever they are."""
+    signer = messages.signer("P-256")
+    info = asn1.sequence(
+        asn1.integer(1),
+        issuer_and_serial(signer.certificate),
+        algorithm_identifier(cms.Digest.SHA256.oid, b""),
+        b"\xa0" + data[1:],
+        algorithm_identifier(cms.Digest.SHA256.with_ecdsa, b""),
+        asn1.octets(signing.sign(signer.private_key, b"\x31" + data[1:])),
+    )
+    content = asn1.sequence(
+        asn1.integer(1),
+        asn1.set_of(algorithm_identifier(cms.Digest.SHA256.oid, b"")),
+        asn1.sequence(asn1.object_identifier(DATA), asn1.tlv(0xA0, asn1.octets(b"content"))),
+        asn1.tlv(0xA0, signer.certificate.public_bytes(Encoding.DER)),
+        asn1.tlv(asn1.SET, info),
+    )
+    return content_info(SIGNED_DATA, content)
+
+
+def _attributes() -> Sequence[bytes]:
+    values = {
+        "1.2.840.113549.1.9.3": asn1.object_identifier(DATA),
+        "1.2.840.113549.1.9.4": asn1.octets(cms.Digest.SHA256.of(b"content")),
+        devices.SIGNING_TIME: asn1.time(plans.NOW),
+        devices.MESSAGE_TYPE: asn1.printable("19"),
+        devices.TRANSACTION_ID: asn1.printable("transaction-1"),
+        devices.SENDER_NONCE: asn1.octets(bytes(16)),
+    }
+    made = (asn1.sequence(asn1.object_identifier(oid), asn1.set_of(value)) for oid, value in values.items())
+    return [asn1.set_of(*made)]
+
+
+def _read_attributes(data: bytes) -> object:
+    request = scep.receive(data).verified(_ALL)
+    storable((request.transaction_id, request.signing_time))
+    return request
 
 
 # Tokens (RFC 7515)
@@ -376,6 +417,7 @@ READERS: Final[Mapping[str, Reader]] = {
     "CMS EnvelopedData": Reader(_read_envelope, _envelopes, errors=_AND_REFUSED),
     "SCEP message": Reader(_read_scep, _scep_messages, errors=_AND_REFUSED),
     "SCEP content": Reader(_read_scep_content, _scep_contents),
+    "SCEP attributes signed again": Reader(_read_attributes, _attributes, _with_attributes, _AND_REFUSED),
     "EST request": Reader(
         est.read_request, _csrs, lambda der: b"\n" + base64.encodebytes(der), _AND_REFUSED, is_for_the_night=True
     ),

@@ -21,6 +21,7 @@ from tests.devices import Device
 from tests.stand_ins import MovableClock
 from tests.tokens import token
 from tests.web.api import GIVEN, Api, Reply, make_api, make_ports
+from tests.web.est_world import BIRTH, Connection, born
 
 CHALLENGE = "open sesame"
 MESSAGE = "application/x-pki-message"
@@ -42,6 +43,7 @@ def api(anchors: Path, tmp_path: Path) -> Iterator[Api]:
     key = devices.rsa_key("RA")
     (tmp_path / "ra.pem").write_text(pem(devices.registration_authority()))
     (tmp_path / "ra.key").write_text(keys.to_pem(key))
+    (tmp_path / "makers.pem").write_text(pem(BIRTH.certificate))
     common = {
         "OWNER_ID": "o-1",
         "TEAM_ID": "t-1",
@@ -51,13 +53,20 @@ def api(anchors: Path, tmp_path: Path) -> Iterator[Api]:
     given = {
         "CERTCTL_SCEP_ENABLED": "true",
         "CERTCTL_SCEP_CHALLENGE_PASSWORD": CHALLENGE,
-        "CERTCTL_SCEP_PROFILES": "phones",
+        "CERTCTL_SCEP_PROFILES": "phones,desks",
+        "CERTCTL_SCEP_PROFILE_DESKS_CHALLENGE_PASSWORD": CHALLENGE,
+        "CERTCTL_SCEP_PROFILE_DESKS_MTLS_ENABLED": "true",
+        "CERTCTL_SCEP_PROFILE_DESKS_MTLS_CLIENT_CA_TRUST_BUNDLE_PATH": f"{tmp_path}/makers.pem",
         "CERTCTL_SCEP_PROFILE_PHONES_INTUNE_ENABLED": "true",
         "CERTCTL_SCEP_PROFILE_PHONES_INTUNE_CONNECTOR_CERT_PATH": str(anchors),
         "CERTCTL_SCEP_PROFILE_PHONES_ALLOW_3DES": "true",
         "CERTCTL_PUBLIC_URL": "https://pki.example.com",
         **{f"CERTCTL_SCEP_{name}": value for name, value in common.items()},
-        **{f"CERTCTL_SCEP_PROFILE_PHONES_{name}": value for name, value in common.items()},
+        **{
+            f"CERTCTL_SCEP_PROFILE_{label}_{name}": value
+            for label in ("PHONES", "DESKS")
+            for name, value in common.items()
+        },
     }
     clock = MovableClock()
     options = Options(given_keys=GIVEN, rate=None, scep=scep_service.doors(settings.load(given).settings))
@@ -174,6 +183,40 @@ def test_there_is_nothing_at_other_labels(api: Api) -> None:
     closed.app.close()
 
 
+# TLS client certificates
+
+
+def test_a_door_may_want_a_tls_client_certificate_and_then_nothing_goes_without(api: Api) -> None:
+    shown = {"extras": {"gunicorn.socket": Connection(born())}, "by": None}
+    found = api.get("/scep-mtls/desks?operation=GetCACert", **shown)
+    device, (ra, _) = Device(), devices.authorities(found.content)
+    message = device.pkcs_req(ra, CHALLENGE)
+    path = "/scep-mtls/desks?operation=PKIOperation"
+    assert api.call("POST", path, by=None, body=message).status == 401
+    reply = api.call("POST", path, body=message, **shown)
+    assert device.read(reply.content).status == "0"
+    assert post(api, message, "/scep/desks?operation=PKIOperation").status == 404
+
+
+UNTRUSTED = {
+    "a stranger's": strangers.certificate("phone", life=36500 * strangers.DAY),
+    "one for servers": born("phone", "serverAuth"),
+    "the CA's own": BIRTH.certificate,
+}
+
+
+@pytest.mark.parametrize("case", UNTRUSTED)
+def test_a_tls_client_certificate_must_be_one_of_the_bundles(api: Api, case: str) -> None:
+    shown = {"gunicorn.socket": Connection(UNTRUSTED[case])}
+    assert api.get("/scep-mtls/desks?operation=GetCACaps", by=None, extras=shown).status == 401
+
+
+def test_a_door_that_wants_no_tls_client_certificate_is_not_where_one_is_wanted(api: Api) -> None:
+    shown = {"gunicorn.socket": Connection(born())}
+    for path in ("/scep-mtls", "/scep-mtls/phones", "/scep-mtls/printers"):
+        assert api.get(f"{path}?operation=GetCACaps", by=None, extras=shown).status == 404
+
+
 # What administrators see
 
 
@@ -185,8 +228,10 @@ def _signed(api: Api, device: Device, **changes: object) -> str:
 
 def test_administrators_see_the_doors(api: Api, anchors: Path) -> None:
     found = api.get("/api/v1/admin/scep/profiles").json
-    first, phones = found["profiles"]
-    assert found["profile_count"] == 2
+    first, phones, desks = found["profiles"]
+    assert found["profile_count"] == 3
+    assert (desks["mtls_enabled"], first["mtls_enabled"]) == (True, False)
+    assert desks["mtls_trust_bundle_path"].endswith("makers.pem")
     assert (first["path_id"], first["challenge_password_set"], first["ra_cert_subject"]) == ("", True, "CN=own RA")
     assert "intune" not in first
     assert (phones["path_id"], phones["challenge_password_set"]) == ("phones", False)
@@ -200,7 +245,7 @@ def test_administrators_see_the_doors(api: Api, anchors: Path) -> None:
 
 def test_administrators_see_what_became_of_challenges(api: Api) -> None:
     def counted(verdict: str) -> int:
-        _, phones = api.get("/api/v1/admin/scep/intune/stats").json["profiles"]
+        _, phones, _ = api.get("/api/v1/admin/scep/intune/stats").json["profiles"]
         return int(phones["counters"].get(verdict, 0))
 
     good, wrong = counted("success"), counted("wrong_audience")
@@ -208,7 +253,7 @@ def test_administrators_see_what_became_of_challenges(api: Api) -> None:
     for challenge in (_signed(api, device), _signed(api, device, aud="them")):
         post(api, device.pkcs_req(ra, challenge), "/scep/phones?operation=PKIOperation")
     assert (counted("success") - good, counted("wrong_audience") - wrong) == (1, 1)
-    _, phones = api.get("/api/v1/admin/scep/intune/stats").json["profiles"]
+    _, phones, _ = api.get("/api/v1/admin/scep/intune/stats").json["profiles"]
     assert (phones["enabled"], phones["replay_cache_size"]) == (True, 1)
     assert b'certctl_scep_messages_total{label="phones"' in api.get("/api/v1/metrics/prometheus").content
 
@@ -225,7 +270,7 @@ def test_the_connectors_certificates_are_read_anew(api: Api, anchors: Path) -> N
     assert device.read(refused.content).status == "2"
     anchors.write_text("no certificate")
     assert reload() == 503
-    _, phones = api.get("/api/v1/admin/scep/intune/stats").json["profiles"]
+    _, phones, _ = api.get("/api/v1/admin/scep/intune/stats").json["profiles"]
     assert phones["trust_anchors"][0]["subject"] == "CN=next"
     assert (reload(""), reload("printers")) == (409, 404)
 
