@@ -17,9 +17,11 @@ from typing import Final
 import structlog
 from attrs import field, frozen
 
+from certctl_adapters import key_drivers
 from certctl_adapters.authorities import AuthorityKeeper
 from certctl_adapters.clock import SystemClock
 from certctl_adapters.issuers import InstalledIssuers
+from certctl_adapters.key_drivers import TokenSettings
 from certctl_adapters.postgres import migrate
 from certctl_adapters.postgres.embedded import EmbeddedPostgres
 from certctl_adapters.postgres.locks import SharedLocks
@@ -152,12 +154,12 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
     except BaseException:
         pool.close()
         raise
-    clock = SystemClock()
+    clock, drivers = SystemClock(), key_drivers.installed(box, _token(settings))
     ports = Ports(
         work=work,
         clock=clock,
         secrets=box,
-        issuers=InstalledIssuers(work, box, clock),
+        issuers=InstalledIssuers(work, box, clock, drivers),
         targets=Catalog(),
         tripwire=_tripwire(settings),
         public_url=settings.web.public_url,
@@ -166,8 +168,14 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
         crls=settings.crls.rules,
         meter=PrometheusMeter(),
         together=InLines(),
+        keys=drivers,
     )
     return Backend(ports, pool)
+
+
+def _token(settings: Settings) -> TokenSettings | None:
+    token = settings.pkcs11
+    return None if token.module is None else TokenSettings(token.module, token.token, token.pin)
 
 
 # --- The encryption key -------------------------------------------------------------------------------------------

@@ -249,6 +249,19 @@ class LocalCa:
 
 
 @frozen
+class Pkcs11:
+    """A token for CA keys, beside the database."""
+
+    module: Annotated[
+        Path | None, Row("PKCS11_MODULE", path, "Library of a PKCS #11 token in which CA keys can be made.")
+    ] = None
+    token: Annotated[str, Row("PKCS11_TOKEN", text, "Label of the token.")] = ""
+    pin: Annotated[str, Row("PKCS11_PIN", text, "PIN of the token's user.", secret=True)] = field(
+        default="", repr=False
+    )
+
+
+@frozen
 class Log:
     level: Annotated[
         str, Row("LOG_LEVEL", one_of("debug", "info", "warn", "error"), "Least severity that is logged.")
@@ -485,6 +498,7 @@ class Settings:
     access: Access = Factory(Access)
     storage: Storage = Factory(Storage)
     local_ca: LocalCa = Factory(LocalCa)
+    pkcs11: Pkcs11 = Factory(Pkcs11)
     log: Log = Factory(Log)
     schedule: Schedule = Factory(Schedule)
     jobs: Jobs = Factory(Jobs)
@@ -652,6 +666,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     for one, first, other, second in pairs:
         if (first is None) != (second is None):
             yield f"{PREFIX}{one} and {PREFIX}{other} belong together: set both or neither"
+    token = settings.pkcs11
+    if len({token.module is None, not token.token, not token.pin}) > 1:
+        yield f"{PREFIX}PKCS11_MODULE, {PREFIX}PKCS11_TOKEN and {PREFIX}PKCS11_PIN belong together: set all or none"
     if access.auth_type == "none" and not is_loopback(web.host) and not access.auth_none_anywhere:
         yield (
             f"{PREFIX}AUTH_TYPE=none makes everybody who reaches {web.host} an administrator; listen on 127.0.0.1, "
