@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from certctl_core.errors import Conflict, NotConfigured, NotFound, UpstreamRejected, UpstreamUnavailable
 from certctl_core.pki import keys
@@ -42,6 +42,7 @@ _DIGEST_INFO: Final = {
     "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
     "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
 }
+_HASH_OF_SIZE: Final = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 
 @frozen
@@ -310,12 +311,15 @@ def _stays(what: str) -> NoReturn:
     raise UnsupportedAlgorithm(f"the key is in a PKCS #11 token: {what}")
 
 
-def _digest(algorithm: Any, data: bytes) -> bytes:
+def _digest(algorithm: Any, data: bytes) -> tuple[str, bytes]:
+    """The name of the hash and the hash, which long data comes as already."""
+    if isinstance(algorithm, Prehashed) and len(data) == algorithm.digest_size:
+        return _HASH_OF_SIZE[algorithm.digest_size], data
     if not isinstance(algorithm, hashes.HashAlgorithm) or algorithm.name not in _DIGEST_INFO:
         _stays("it signs SHA-256, SHA-384 and SHA-512")
     hashed = hashes.Hash(algorithm)
     hashed.update(data)
-    return hashed.finalize()
+    return algorithm.name, hashed.finalize()
 
 
 class _InToken:
@@ -356,8 +360,8 @@ class TokenRsaKey(_InToken, rsa.RSAPrivateKey):
     def sign(self, data: Any, padding_: Any, algorithm: Any) -> bytes:
         if not isinstance(padding_, padding.PKCS1v15):
             _stays("it signs with the padding of PKCS #1 v1.5 only")
-        digest = _digest(algorithm, bytes(data))
-        return self._token.sign(self._label, "RSA_PKCS", _DIGEST_INFO[algorithm.name] + digest)
+        name, digest = _digest(algorithm, bytes(data))
+        return self._token.sign(self._label, "RSA_PKCS", _DIGEST_INFO[name] + digest)
 
     def decrypt(self, ciphertext: bytes, padding: Any) -> bytes:  # noqa: ARG002 - the library's words
         _stays("it does not decrypt")
@@ -376,7 +380,8 @@ class TokenEcKey(_InToken, ec.EllipticCurvePrivateKey):
         return self.curve.key_size
 
     def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
-        raw = self._token.sign(self._label, "ECDSA", _digest(signature_algorithm.algorithm, bytes(data)))
+        _, digest = _digest(signature_algorithm.algorithm, bytes(data))
+        raw = self._token.sign(self._label, "ECDSA", digest)
         half = len(raw) // 2
         return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 

@@ -33,10 +33,11 @@ from certctl_core.errors import (
 )
 from certctl_core.ids import IssuerId
 from certctl_core.models.catalog import ConfiguredIssuer
+from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import ca, cacert, crl, keys, ocsp, paths, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind, PrivateKey
-from certctl_core.pki.plan import CrlPlan, OcspAnswer
+from certctl_core.pki.plan import CrlPlan, OcspAnswer, RevokedEntry
 from certctl_core.ports.issuer import Issued
 from certctl_core.ports.signer import KeptKey
 from tests import plans
@@ -115,6 +116,12 @@ def test_a_ca_in_a_token_signs_everything_that_a_ca_signs(drivers: InstalledKeyD
     assert paths.chain_problems(below.chain, plans.NOW) == ()
     signed = crl.read(crl.sign_crl(root, CrlPlan(1, plans.NOW, plans.NOW + timedelta(days=1), [])))
     assert crl.is_signed_by(signed, root.certificate)
+    # What is long is hashed outside of the token, but for keys that need all of it.
+    many = [RevokedEntry(f"{n:x}", plans.NOW, RevocationReason.SUPERSEDED) for n in range(2**100, 2**100 + 30_000)]
+    entries = crl.entries(many)
+    assert sum(map(len, entries)) > 1 << 20
+    long = crl.sign_crl(root, CrlPlan(2, plans.NOW, plans.NOW + timedelta(days=1), entries))
+    assert crl.is_signed_by(crl.read(long), root.certificate)
     question = ocsp.question_about(root.certificate, "ab")
     answer = OcspAnswer(True, plans.NOW, plans.NOW + timedelta(hours=1))
     assert ocsp.sign_response(root, question, answer)
