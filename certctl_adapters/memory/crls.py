@@ -57,8 +57,10 @@ class MemoryRevocations(Revocations):
     def unassigned(self, limit: int) -> Sequence[Revocation]:
         return self._table.select(lambda r: not r.authority, by("id"), limit)
 
-    def leave(self, scope: CrlScope, ended_before: datetime) -> int:
-        gone = self._table.select(lambda r: self._is_in(r, scope) and r.not_after < ended_before, by("id"))
+    def leave(self, scope: CrlScope, ended_before: datetime, limit: int) -> int:
+        gone = self._table.select(
+            lambda r: self._is_in(r, scope) and r.not_after < ended_before, by("not_after", "id"), limit
+        )
         for revocation in gone:
             self._transaction.set(_LEFT, revocation.id, True)
         return len(gone)
@@ -240,9 +242,13 @@ class MemoryCrls(Crls):
     def trouble(self, now: datetime) -> CrlTrouble:
         return CrlTrouble(
             failing=sum(1 for duty in self._duties() if duty.failures),
-            ended=sum(1 for one in self._stored() if one.next_update <= now),
+            ended=sum(1 for one in self._stored() if one.next_update <= now and self._is_wanted(one, now)),
             oldest_due=min((duty.due_at for duty in self._duties() if duty.due_at <= now), default=None),
         )
+
+    def _is_wanted(self, crl: StoredCrl, now: datetime) -> bool:
+        duty = self.duty(crl.scope)
+        return duty is not None and (duty.failures > 0 or duty.due_at <= now)
 
     def _duties(self) -> list[CrlDuty]:
         return sorted(self._transaction.rows(CRL_DUTIES.table).values(), key=lambda duty: duty.scope)

@@ -315,7 +315,10 @@ class PostgresCrls(Crls):
         row = self._transaction.row(
             b"""
             SELECT (SELECT count(*) FROM crl_scopes WHERE failures > 0),
-                (SELECT count(*) FROM crls WHERE next_update <= %(now)s),
+                (
+                    SELECT count(*) FROM crls JOIN crl_scopes AS s USING (issuer_id, authority, partition)
+                    WHERE next_update <= %(now)s AND (s.failures > 0 OR s.due_at <= %(now)s)
+                ),
                 (SELECT min(due_at) FROM crl_scopes WHERE due_at <= %(now)s)
             """,
             {"now": now},

@@ -107,14 +107,17 @@ class PostgresRevocations(Revocations):
             limit=limit,
         )
 
-    def leave(self, scope: CrlScope, ended_before: datetime) -> int:
+    def leave(self, scope: CrlScope, ended_before: datetime, limit: int) -> int:
         return self._transaction.change(
             b"""
-            UPDATE certificate_revocations SET has_left = true
-            WHERE issuer_id = %(issuer)s AND authority = %(authority)s AND partition = %(partition)s
-                AND not_after < %(before)s AND NOT has_left
+            UPDATE certificate_revocations SET has_left = true WHERE id IN (
+                SELECT id FROM certificate_revocations
+                WHERE issuer_id = %(issuer)s AND authority = %(authority)s AND partition = %(partition)s
+                    AND not_after < %(before)s AND NOT has_left
+                ORDER BY not_after LIMIT %(limit)s
+            )
             """,
-            {**_of(scope), "before": ended_before},
+            {**_of(scope), "before": ended_before, "limit": limit},
         )
 
     def listed(self, scope: CrlScope) -> tuple[Sequence[bytes], int]:

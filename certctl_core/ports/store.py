@@ -333,8 +333,9 @@ class Revocations(Protocol):
         """Those of which nobody has worked out on which CRL they are, held, skipping those that others hold."""
 
     @abstractmethod
-    def leave(self, scope: CrlScope, ended_before: datetime) -> int:
-        """Take what belongs to certificates that ended before the given time from the complete CRL; how many."""
+    def leave(self, scope: CrlScope, ended_before: datetime, limit: int) -> int:
+        """Take what belongs to certificates that ended before the given time from the complete CRL, that which ended
+        first; how many."""
 
     @abstractmethod
     def listed(self, scope: CrlScope) -> tuple[Sequence[bytes], int]:
@@ -725,7 +726,8 @@ class Delegates(Protocol):
 
 @frozen
 class CrlTrouble:
-    """`oldest_due` is since when the CRL that has waited for longest has been due."""
+    """`failing` could not be made when it was last tried, and of those that are due `ended` are over. `oldest_due` is
+    since when the one that has waited for longest has been due."""
 
     failing: int = 0
     ended: int = 0
@@ -826,7 +828,7 @@ class Crls(Protocol):
 
     @abstractmethod
     def trouble(self, now: datetime) -> CrlTrouble:
-        """How many duties have failed or are late, and how late the latest is."""
+        """What monitoring should know. A CRL whose CA signs no more, so that nothing is due, is no trouble."""
 
 
 class Scans(Protocol):

@@ -50,6 +50,9 @@ LONGEST_RETRY: Final = timedelta(minutes=10)
 NOBODY: Final = timedelta(days=1)
 """When a scope is looked at again whose CA signs no more."""
 
+LEAVING: Final = 20_000
+"""How many entries leave a CRL at a time; the others may stay for another one."""
+
 SHOWN: Final = 1000
 EVENTS_SHOWN: Final = 5
 KEPT: Final = timedelta(days=30)
@@ -224,7 +227,7 @@ def _drafts(ports: Ports, work: Work, scope: CrlScope, now: datetime) -> list[_D
     drafts: list[_Draft] = []
     if stored is None or not _may_stay(rules, stored, changes, now):
         if stored is not None:
-            work.revocations.leave(scope, stored.this_update)
+            work.revocations.leave(scope, stored.this_update, LEAVING)
         entries, count = work.revocations.listed(scope)
         deltas = _delta_addresses(duty) if policy.has_deltas(rules, count) else ()
         drafts.append(_Draft(evolve(frame, entries=entries, delta_addresses=deltas), count, changes))

@@ -68,13 +68,20 @@ class TestEntries:
     def test_what_has_left_is_on_no_list(self, issued: OpenWork) -> None:
         with issued() as work:
             work.revocations.add_many([listed("a", not_after=AT), listed("b", not_after=AT + SECOND)])
-            assert work.revocations.leave(SCOPE, AT) == 0
-            assert work.revocations.leave(SCOPE, AT + SECOND) == 1
-            assert work.revocations.leave(SCOPE, AT + SECOND) == 0
+            assert work.revocations.leave(SCOPE, AT, 9) == 0
+            assert work.revocations.leave(SCOPE, AT + SECOND, 9) == 1
+            assert work.revocations.leave(SCOPE, AT + SECOND, 9) == 0
         with issued() as work:
             assert work.revocations.listed(SCOPE) == ([b"b"], 1)
             assert work.revocations.changed(SCOPE, 0) == ([b"b"], 1)
             assert len(work.revocations.of(["mc-1"])) == 2
+
+    def test_of_many_those_that_ended_first_leave_first(self, issued: OpenWork) -> None:
+        with issued() as work:
+            work.revocations.add_many([listed(n, not_after=AT - int(n) * SECOND) for n in ("1", "3", "2")])
+            assert work.revocations.leave(SCOPE, AT, 2) == 2
+        with issued() as work:
+            assert work.revocations.listed(SCOPE) == ([b"1"], 1)
 
     def test_what_nobody_has_assigned_is_found_and_counts_when_it_is(self, issued: OpenWork) -> None:
         with issued() as work:
@@ -229,6 +236,10 @@ class TestDuties:
             seen = work.crls.trouble(AT + DAY)
             assert (seen.ended, seen.oldest_due) == (1, AT)
             assert work.crls.trouble(AT - SECOND).oldest_due is None
+            work.crls.finish(SCOPE, 0, AT, AT + 2 * DAY)
+            assert work.crls.trouble(AT + DAY).ended == 0
+            work.crls.fail(SCOPE, "no key", AT + 2 * DAY)
+            assert work.crls.trouble(AT + DAY).ended == 1
 
     def test_issuers_are_looked_at_in_turn(self, issued: OpenWork) -> None:
         with issued() as work:
