@@ -11,6 +11,7 @@ from bench.suite import Suite
 
 BENCHMARKS: Final = (
     "pki",
+    "crl",
     "lists",
     "statistics",
     "policies",

@@ -42,6 +42,25 @@ def loops(server: Server, given: Namespace) -> Result:
     return listed(server.get("/loops"), given, columns)
 
 
+def crls(server: Server, given: Namespace) -> Result:
+    """Every CRL that is made there, one line each."""
+    told = server.get("/admin/crl/cache")
+    columns = {
+        "ISSUER": of("issuer_id"),
+        "CA": lambda row: str(row.get("authority_key_id") or NOTHING)[:16],
+        "PART": of("partition"),
+        "NUMBER": of("crl_number"),
+        "ENTRIES": of("revoked_count"),
+        "MADE": lambda row: moment(row.get("generated_at")),
+        "NEXT UPDATE": lambda row: moment(row.get("next_update")),
+        "DELTA": of("delta_crl_number"),
+        "STALE": of("is_stale"),
+        "ERROR": of("last_error"),
+    }
+    rows = told.get("cache_rows") or []
+    return listed({"data": rows, "total": told.get("row_count", len(rows))}, given, columns)
+
+
 def version(_server: Server, _given: Namespace) -> Result:
     return Result(data={"version": __version__}, views=(Text(f"certctl {__version__}"),))
 
@@ -196,6 +215,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arguments=(*operations.filters("list_audit_events"), *PAGING),
         covers=("list_audit_events",),
     ),
+    Command(name="crls", covers=("list_crls",), help="list the CRLs that are published, and what is wrong", run=crls),
     Command(name="loops", covers=("list_loops",), help="list the server's loops and their last runs", run=loops),
     Command(
         name="status",

@@ -142,9 +142,9 @@ def of_certificate(ports: Ports, issuer_id: str, serial_number: str) -> StoredCr
 def sweep(ports: Ports) -> int:
     """Make every CRL that is due. Returns how many were made. Raises `UpstreamUnavailable` in the end when some of them
     could not be."""
-    began = ports.clock.now()
     crl_scopes.assign(ports)
     made, problems = 0, list(crl_scopes.look_around(ports, make))
+    began = ports.clock.now()  # What becomes due from here on is for the next run.
     while (duty := _claim_due(ports, began)) is not None:
         try:
             made += make(ports, duty)

@@ -75,7 +75,7 @@ def release(ports: Ports, caller: Principal, certificate_id: str) -> ManagedCert
     now = ports.clock.now()
     with ports.work() as work:
         held = scope.lock(work, caller, certificate_id)
-        if not _is_on_hold(held):
+        if not is_on_hold(held):
             raise Conflict(
                 f"certificate {held.id} is not on hold",
                 hint="Only what was revoked as certificateHold can be released; for anything else, make a new one.",
@@ -108,7 +108,8 @@ def _is_hold(revocation: Revocation) -> bool:
     return revocation.reason is RevocationReason.CERTIFICATE_HOLD
 
 
-def _is_on_hold(certificate: ManagedCertificate) -> bool:
+def is_on_hold(certificate: ManagedCertificate) -> bool:
+    """Whether it can be released, or revoked for good."""
     is_revoked = certificate.status is CertificateStatus.REVOKED
     return is_revoked and certificate.revocation_reason is RevocationReason.CERTIFICATE_HOLD
 
@@ -157,7 +158,7 @@ def _judged(
     reason: RevocationReason,
     now: datetime,
 ) -> Revoked:
-    is_confirmed = _is_on_hold(certificate) and reason is not RevocationReason.CERTIFICATE_HOLD
+    is_confirmed = is_on_hold(certificate) and reason is not RevocationReason.CERTIFICATE_HOLD
     try:
         step = life.step(certificate, CertificateEvent.CONFIRM if is_confirmed else CertificateEvent.REVOKE, now)
     except IllegalTransition as problem:

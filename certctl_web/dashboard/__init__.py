@@ -54,6 +54,7 @@ def mount(app: App, ports: Ports, options: Options) -> None:
         "/certificates/{certificate_id}/revoke": Question(
             desk, OPERATORS, certificates.ask_revoke, certificates.revoke
         ),
+        "/certificates/{certificate_id}/release": Action(desk, OPERATORS, certificates.release),
         "/jobs": Page(desk, PEOPLE, jobs.all_of_them),
         "/jobs/{job_id}/retry": Action(desk, OPERATORS, jobs.retry),
         "/jobs/{job_id}/cancel": Action(desk, OPERATORS, jobs.cancel),

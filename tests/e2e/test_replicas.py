@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from demo.processes import Program, certctl, free_port, wait_for
 from demo.rest import Api
@@ -43,11 +44,11 @@ class Fleet:
         self.database_url = database_url
         self._home = home
         self._programs = programs
-        self.steady = self._web("steady")
+        self.steady = self.server("steady")
         self.key = wait_for("the first key", lambda: self._printed_key("steady"))
         with self.database() as database:
             database.execute(WATCH_LOOPS)
-        self.shaky = self._web("shaky", CERTCTL_TRIPWIRE=f"issue:1:{CRASH_EVERY}")
+        self.shaky = self.server("shaky", CERTCTL_TRIPWIRE=f"issue:1:{CRASH_EVERY}")
         for number in range(3):
             self._start("worker", f"worker-{number}", {})
 
@@ -58,7 +59,7 @@ class Fleet:
         with self.database() as database:
             return database.execute(statement.encode()).fetchall()
 
-    def _web(self, name: str, **more: str) -> Api:
+    def server(self, name: str, **more: str) -> Api:
         port = free_port()
         program = self._start("web", name, {"CERTCTL_SERVER_PORT": str(port), **more})
         api = Api(f"https://127.0.0.1:{port}", self._home / name / "tls" / "ca.pem")
@@ -153,7 +154,28 @@ def test_two_servers_and_three_workers_issue_each_of_200_certificates_once(fleet
     assert deployments == CERTIFICATES
     ((released,),) = fleet.rows("SELECT count(*) FROM audit_events WHERE action = 'job_released'")
     assert released > 0, "no server died with a CSR in its hands, so the workers had nothing to take over"
+    _must_tell_of_a_revocation(fleet, admin, certificates[0])
     _must_never_overlap(fleet.rows("SELECT name, began FROM loop_watch ORDER BY seq"))
+
+
+def _must_tell_of_a_revocation(fleet: Fleet, admin: Api, certificate: str) -> None:
+    """Whichever server was told, both serve the same CRL, and within a minute it lists the serial number."""
+    with fleet.database() as database:
+        query = "SELECT serial_number FROM certificate_versions WHERE certificate_id = %s"
+        ((serial_number,),) = database.execute(query, [certificate]).fetchall()
+    admin.post(f"/api/v1/certificates/{certificate}/revoke", {"reason": "superseded"})
+
+    def listed() -> bytes | None:
+        status, der = fleet.steady.raw("GET", "/.well-known/pki/crl/iss-local")
+        assert status == 200
+        known = x509.load_der_x509_crl(der).get_revoked_certificate_by_serial_number(int(serial_number, 16))
+        return der if known is not None else None
+
+    der = wait_for("the serial number on the CRL", listed, patience=60, pause=0.5)
+    made = fleet.rows("SELECT count(*), count(DISTINCT crl_number) FROM crl_generation_events WHERE succeeded")
+    assert made[0][0] == made[0][1], "a CRL number was given twice"
+    fresh = fleet.server("fresh")
+    assert fresh.raw("GET", "/.well-known/pki/crl/iss-local") == (200, der)
 
 
 def _submit(api: Api, agent: str, body: dict[str, str]) -> None:

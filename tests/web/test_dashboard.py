@@ -427,10 +427,21 @@ def test_revoking_asks_for_a_reason_and_does_it(full: Browser) -> None:
     assert "choose why" in full.submit(form, reason="").text
     assert "not one of" in full.submit(form, reason="boredom").text
     view = full.submit(form, reason="superseded")
-    assert "Revoked. The next CRL" in view.text
+    assert "Revoked. Within a minute" in view.text
     with full.store.work() as work:
         shop = work.certificates.get("cert-shop")
     assert (shop.status, shop.revocation_reason) == (CertificateStatus.REVOKED, RevocationReason.SUPERSEDED)
+
+
+def test_what_is_on_hold_is_released_with_one_click(full: Browser) -> None:
+    full.sign_in()
+    form = full.get("/certificates/cert-shop/revoke").form("/certificates/cert-shop/revoke")
+    held = full.submit(form, reason="certificateHold")
+    assert "On hold" in held.text
+    assert "/certificates/cert-shop/revoke" in held.html
+    view = full.submit(held.form("/certificates/cert-shop/release"))
+    assert "Released from hold" in view.text
+    assert "/certificates/cert-shop/release" not in view.html
 
 
 def test_a_failed_job_is_retried_and_an_open_one_cancelled(full: Browser) -> None:

@@ -167,10 +167,12 @@ def _life(newest: Any, now: datetime) -> Life | None:
 def _possible(certificate: ManagedCertificate, issued: bool) -> Mapping[str, bool]:
     """Which buttons make sense now."""
     ended = certificate.status in (CertificateStatus.REVOKED, CertificateStatus.ARCHIVED)
+    on_hold = revocation.is_on_hold(certificate)
     return {
         "renew": CERTIFICATE.allows(certificate.status, CertificateEvent.RENEW),
         "deploy": issued and not ended and bool(certificate.target_ids),
-        "revoke": issued and CERTIFICATE.allows(certificate.status, CertificateEvent.REVOKE),
+        "revoke": issued and (on_hold or CERTIFICATE.allows(certificate.status, CertificateEvent.REVOKE)),
+        "release": on_hold,
     }
 
 
@@ -234,4 +236,10 @@ def revoke(desk: Desk, asked: Asked) -> Done:
         raise Invalid.field("reason", "choose why the certificate is revoked")
     reason = _choice(RevocationReason, "reason", asked.text("reason"))
     revocation.revoke(desk.ports, asked.visit.principal, identity, reason)
-    return Done("Revoked. The next CRL and every OCSP answer from now on say so.", f"/certificates/{identity}")
+    return Done("Revoked. Within a minute the CRL and every OCSP answer say so.", f"/certificates/{identity}")
+
+
+def release(desk: Desk, asked: Asked) -> Done:
+    identity = asked.path["certificate_id"]
+    revocation.release(desk.ports, asked.visit.principal, identity)
+    return Done("Released from hold. It is good again, and is renewed as before.", f"/certificates/{identity}")
