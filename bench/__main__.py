@@ -21,6 +21,7 @@ BENCHMARKS: Final = (
     "creating",
     "issuing",
     "scep",
+    "est",
     "import",
     "bulk",
 )

@@ -1,5 +1,6 @@
 """Enrolments and their secrets in memory."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from attrs import evolve
@@ -19,6 +20,9 @@ class MemoryEnrolments(MemoryTable[Enrolment], Enrolments):
     def of_transaction(self, protocol: EnrolmentProtocol, label: str, transaction: str) -> Enrolment | None:
         wanted = protocol, label, transaction
         return next(iter(self.select(lambda e: (e.protocol, e.label, e.transaction) == wanted, by("id"))), None)
+
+    def known(self, protocol: EnrolmentProtocol, label: str, transactions: Iterable[str]) -> frozenset[str]:
+        return frozenset(t for t in transactions if self.of_transaction(protocol, label, t) is not None)
 
     def of_job(self, job_id: JobId) -> Enrolment | None:
         return next(iter(self.select(lambda e: e.job_id == job_id, by("id"))), None)

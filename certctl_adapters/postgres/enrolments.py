@@ -1,5 +1,6 @@
 """Enrolments, and the secrets of those who enrol."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,6 +30,13 @@ class PostgresEnrolments(PostgresTable[Enrolment], Enrolments):
             label=label,
             transaction=transaction,
         )
+
+    def known(self, protocol: EnrolmentProtocol, label: str, transactions: Iterable[str]) -> frozenset[str]:
+        rows = self._transaction.rows(
+            b"SELECT transaction FROM enrolments WHERE protocol = %s AND label = %s AND transaction = ANY(%s)",
+            [protocol.value, label, list(transactions)],
+        )
+        return frozenset(transaction for (transaction,) in rows)
 
     def of_job(self, job_id: JobId) -> Enrolment | None:
         return self.one("SELECT {columns} FROM {table} AS t WHERE t.job_id = %(job)s", job=job_id)

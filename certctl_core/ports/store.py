@@ -605,6 +605,10 @@ class Enrolments(Table[Enrolment], Protocol):
     def of_transaction(self, protocol: EnrolmentProtocol, label: str, transaction: str) -> Enrolment | None: ...
 
     @abstractmethod
+    def known(self, protocol: EnrolmentProtocol, label: str, transactions: Iterable[str]) -> frozenset[str]:
+        """Which of these transactions there are, in one statement."""
+
+    @abstractmethod
     def of_job(self, job_id: JobId) -> Enrolment | None: ...
 
 

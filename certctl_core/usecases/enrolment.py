@@ -16,14 +16,25 @@ What has ended is remembered for an hour. Then the same transaction is a new req
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
 from cryptography import x509
 
-from certctl_core.errors import Conflict, Duplicate, NotFound, QuotaExceeded, Refused, UpstreamRejected
+from certctl_core.errors import (
+    CertctlError,
+    Conflict,
+    Duplicate,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    Refused,
+    UpstreamRejected,
+)
 from certctl_core.ids import (
     CertificateId,
     EnrolmentId,
@@ -38,7 +49,7 @@ from certctl_core.ids import (
 )
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle.certificate import CERTIFICATE, CertificateEvent
-from certctl_core.models.access import SystemActor
+from certctl_core.models.access import SYSTEM, SystemActor
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, ManagedCertificate
 from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol
 from certctl_core.models.jobs import ISSUING, OPEN_JOB, Job, JobStatus, JobType
@@ -138,10 +149,10 @@ def enrol(ports: Ports, client: Client, asked: Enrol) -> Enrolled:
     way, `NotAuthenticated` for a secret that is used up, `Invalid`, and what the CA raises when it says no.
     """
     wanted = csr_reading.wanted_names(asked.csr)
-    try:
-        claimed = _claim(ports, client, asked, wanted)
-    except Duplicate:  # The same arrived twice, and the other was faster; or the key has a certificate already.
-        claimed = _claim(ports, client, asked, wanted, is_there=True)
+    request = _Request(client, asked, wanted, keys.digest(asked.csr))
+    claimed = ports.together.ask("enrolments", partial(_claimed, ports), request)
+    if isinstance(claimed, CertctlError):
+        raise claimed
     return claimed if isinstance(claimed, Enrolled) else _carry_out(ports, claimed)
 
 
@@ -192,6 +203,16 @@ def _carry_out(ports: Ports, order: Order) -> Enrolled:
 
 
 @frozen
+class _Request:
+    """Who asks for what, the names in the CSR, and the digest of its key."""
+
+    client: Client
+    asked: Enrol
+    wanted: tuple[str, tuple[str, ...]]
+    key_sha256: str
+
+
+@frozen
 class _Known:
     """An earlier request of this transaction: its certificate and its job, held, and what was issued."""
 
@@ -200,13 +221,32 @@ class _Known:
     job: Job
 
 
-def _claim(
-    ports: Ports, client: Client, asked: Enrol, wanted: tuple[str, tuple[str, ...]], *, is_there: bool = False
-) -> Order | Enrolled:
+Claimed = Order | Enrolled | CertctlError
+
+
+def _claimed(ports: Ports, requests: Sequence[_Request]) -> Sequence[Claimed]:
+    """An outcome for each. First requests that nothing stands in the way of are claimed in one transaction, the others
+    in one each."""
+    together = _claim_first(ports, requests)
+    return [together.get(index) or _claim_alone(ports, one) for index, one in enumerate(requests)]
+
+
+def _claim_alone(ports: Ports, request: _Request) -> Claimed:
+    try:
+        try:
+            return _claim(ports, request)
+        except Duplicate:  # The same arrived twice, and the other was faster; or the key has a certificate already.
+            return _claim(ports, request, is_there=True)
+    except CertctlError as problem:
+        return problem
+
+
+def _claim(ports: Ports, request: _Request, *, is_there: bool = False) -> Order | Enrolled:
     now = ports.clock.now()
+    client, asked, wanted = request.client, request.asked, request.wanted
     with ports.work() as work:
         known = _known(work, asked.protocol, asked.label, asked.transaction)
-        if known is not None and known.enrolment.key_sha256 != keys.digest(asked.csr):
+        if known is not None and known.enrolment.key_sha256 != request.key_sha256:
             raise Conflict("this transaction is another key's", hint="Begin another transaction.")
         if client.secret_id is not None:
             enrolment_secrets.use(work, client.secret_id, asked.transaction, wanted, now)
@@ -214,8 +254,8 @@ def _claim(
             return _go_on(ports, work, client, known, now)
         if asked.per_day:
             _use_quota(work, asked, wanted, now)
-        certificate = _certificate(work, client, asked, wanted, known, now, is_there=is_there)
-        return _begin(ports, work, client, asked, certificate, known, now)
+        certificate = _certificate(work, request, known, now, is_there=is_there)
+        return _begin(ports, work, request, certificate, known, now)
 
 
 def _known(work: Work, protocol: EnrolmentProtocol, label: str, transaction: str) -> _Known | None:
@@ -305,35 +345,147 @@ def _resume(ports: Ports, work: Work, client: Client, known: _Known, now: dateti
     return written
 
 
+# --- claim together ---------------------------------------------------------------------------------------------------
+
+
+def _claim_first(ports: Ports, requests: Sequence[_Request]) -> Mapping[int, Order | CertctlError]:
+    """What became of first requests, by their place: an order, or why there is none. Those that are missing go alone:
+    renewals, repetitions, single-use secrets, approvals and quotas are theirs, and so is everything when the database
+    takes exception to one of them."""
+    plain = {index: one for index, one in enumerate(requests) if one.asked.renews is None and not one.asked.per_day}
+    if len(plain) < 2:
+        return {}
+    try:
+        with ports.work() as work:
+            return _claim_plain(ports, work, plain, ports.clock.now())
+    except (Duplicate, Invalid):
+        return {}
+
+
+def _claim_plain(
+    ports: Ports, work: Work, requests: Mapping[int, _Request], now: datetime
+) -> Mapping[int, Order | CertctlError]:
+    fresh = _with_good_secrets(work, _fresh(work, requests), now)
+    made = {index: _new(request, now) for index, request in fresh.items() if isinstance(request, _Request)}
+    rules = Rules.read(work, made.values())
+    allowed = Consent.read(ports, work, made.values(), rules.profiles, (), rules.issuers)
+    made = {index: one for index, one in made.items() if not allowed.is_needed(one)}
+    judged, refused = compliance.admit_many(work, list(made.values()), now)
+    admitted = {one.id: one for one in judged.certificates}
+    outcomes: dict[int, Order | CertctlError] = {
+        index: one for index, one in fresh.items() if isinstance(one, CertctlError)
+    }
+    begun: dict[int, tuple[Order, Enrolment]] = {}
+    for index, certificate in made.items():
+        if certificate.id in refused:
+            outcomes[index] = refused[certificate.id]
+            continue
+        request = requests[index]
+        job = _job(request.client, certificate, now)
+        enrolment = _enrolment(request, certificate, job, now)
+        try:
+            proof = OrderedByEnrolment(job, enrolment)
+            begun[index] = (
+                orders.begin(ports, rules, admitted[certificate.id], request.asked.csr, proof, now),
+                enrolment,
+            )
+        except CertctlError as problem:
+            outcomes[index] = problem
+    forbidden = compliance.refusals(work, [(order.certificate, order.plan) for order, _ in begun.values()], now)
+    outcomes |= {
+        index: forbidden[order.certificate.id]
+        for index, (order, _) in begun.items()
+        if order.certificate.id in forbidden
+    }
+    good = {index: each for index, each in begun.items() if index not in outcomes}
+    written = orders.open_new(work, [order for order, _ in good.values()])
+    work.enrolments.add_many([enrolment for _, enrolment in good.values()])
+    for index, order in zip(good, written, strict=True):
+        outcomes[index] = order
+    kept = {order.certificate.id for order in written}
+    work.audit.add(
+        *(
+            _event(
+                requests[index].client,
+                requests[index].asked,
+                order.certificate,
+                order.job,
+                now,
+                serial=order.attempt.serial_number,
+            )
+            for index, (order, _) in good.items()
+        )
+    )
+    compliance.record(
+        work, SYSTEM, evolve(judged, certificates=tuple(one for one in judged.certificates if one.id in kept))
+    )
+    return outcomes
+
+
+def _fresh(work: Work, requests: Mapping[int, _Request]) -> Mapping[int, _Request]:
+    """Those whose transactions nobody has begun, and that no other of them is about."""
+    places: dict[tuple[EnrolmentProtocol, str], dict[str, int]] = {}
+    for index, request in requests.items():
+        asked = request.asked
+        places.setdefault((asked.protocol, asked.label), {}).setdefault(asked.transaction, index)
+    first: set[int] = set()
+    for (protocol, label), transactions in places.items():
+        known = work.enrolments.known(protocol, label, transactions)
+        first |= {index for transaction, index in transactions.items() if transaction not in known}
+    return {index: request for index, request in requests.items() if index in first}
+
+
+def _with_good_secrets(
+    work: Work, requests: Mapping[int, _Request], now: datetime
+) -> Mapping[int, _Request | CertctlError]:
+    """Those that need no secret, or have a shared one; and why shared ones are not good for what is asked."""
+    wanted = {one.client.secret_id for one in requests.values() if one.client.secret_id is not None}
+    found = work.enrolment_secrets.many(wanted) if wanted else {}
+    left: dict[int, _Request | CertctlError] = {}
+    used: dict[EnrolmentSecretId, None] = {}
+    for index, request in requests.items():
+        if request.client.secret_id is None:
+            left[index] = request
+            continue
+        secret = found.get(request.client.secret_id)
+        if secret is None or secret.single_use:
+            continue
+        try:
+            enrolment_secrets.must_be_usable(secret, request.wanted, now)
+        except CertctlError as problem:
+            left[index] = problem
+        else:
+            left[index] = request
+            used[secret.id] = None
+    for identity in used:
+        work.enrolment_secrets.used(identity, now)
+    return left
+
+
 # --- what is to be issued ---------------------------------------------------------------------------------------------
 
 
 def _certificate(
-    work: Work,
-    client: Client,
-    asked: Enrol,
-    wanted: tuple[str, tuple[str, ...]],
-    known: _Known | None,
-    now: datetime,
-    *,
-    is_there: bool,
+    work: Work, request: _Request, known: _Known | None, now: datetime, *, is_there: bool
 ) -> ManagedCertificate:
     """The managed certificate that gets a version, in renewal: a new one, or the one that is renewed, held."""
+    asked, wanted = request.asked, request.wanted
     if asked.renews is not None:
         return _renewed(work, asked, asked.renews, now)
-    if is_there and known is None and (mine := _of_this_key(work, asked, wanted)):
+    if is_there and known is None and (mine := _of_this_key(work, request)):
         return _in_renewal(work, asked, mine, now)
     if known is not None and known.certificate.status is not CertificateStatus.ARCHIVED:
         if known.certificate.status is CertificateStatus.REVOKED:
             raise Refused("this key is that of a certificate that was revoked", hint="Make another key.")
         if (known.certificate.common_name, set(known.certificate.sans)) == (wanted[0], set(wanted[1])):
             return _in_renewal(work, asked, known.certificate, now)
-    return _new(client, asked, wanted, now)
+    return _new(request, now)
 
 
-def _of_this_key(work: Work, asked: Enrol, wanted: tuple[str, tuple[str, ...]]) -> ManagedCertificate | None:
+def _of_this_key(work: Work, request: _Request) -> ManagedCertificate | None:
     """The certificate that a device has for this key and these names, held, when it asks in another transaction."""
-    name = enrolling.called(asked.protocol, *wanted, keys.digest(asked.csr))
+    asked, wanted = request.asked, request.wanted
+    name = enrolling.called(asked.protocol, *wanted, request.key_sha256)
     for found in work.certificates.page(Query((Where("name", name),), limit=10, count=False)).items:
         latest = work.versions.latest(found.id)
         is_here = (found.source, found.enrolment_label) == (asked.protocol.source, asked.label)
@@ -344,13 +496,14 @@ def _of_this_key(work: Work, asked: Enrol, wanted: tuple[str, tuple[str, ...]]) 
     return None
 
 
-def _new(client: Client, asked: Enrol, wanted: tuple[str, tuple[str, ...]], now: datetime) -> ManagedCertificate:
-    common_name, sans = wanted
+def _new(request: _Request, now: datetime) -> ManagedCertificate:
+    client, asked = request.client, request.asked
+    common_name, sans = request.wanted
     belongs = asked.belongs
     return life.step(
         ManagedCertificate(
             id=CertificateId(mint("cert", now)),
-            name=enrolling.called(asked.protocol, common_name, sans, keys.digest(asked.csr)),
+            name=enrolling.called(asked.protocol, common_name, sans, request.key_sha256),
             common_name=common_name,
             sans=sans,
             environment=belongs.environment,
@@ -407,19 +560,19 @@ def _in_renewal(work: Work, asked: Enrol, certificate: ManagedCertificate, now: 
 def _begin(
     ports: Ports,
     work: Work,
-    client: Client,
-    asked: Enrol,
+    request: _Request,
     certificate: ManagedCertificate,
     known: _Known | None,
     now: datetime,
 ) -> Order | Enrolled:
     """Write it down: enrolment, certificate, job and attempt, or the approval that it has to wait for."""
+    client, asked = request.client, request.asked
     is_new = certificate.generation == 0
     judged = compliance.admit(work, certificate, now)
     certificate = judged.certificate
     rules = Rules.read(work, [certificate])
     job = _job(client, certificate, now)
-    enrolment = _enrolment(client, asked, certificate, job, now)
+    enrolment = _enrolment(request, certificate, job, now)
     allowed = Consent.read(ports, work, [certificate], rules.profiles, (), rules.issuers)
     if not allowed.covers(certificate, job):
         consented = allowed.ask(certificate, job, client.actor, now)
@@ -436,7 +589,7 @@ def _begin(
     order = orders.begin(ports, rules, certificate, asked.csr, OrderedByEnrolment(job, enrolment), now)
     compliance.permit(work, order.certificate, order.plan, now)
     if is_new:
-        order = orders.open_new(work, order)
+        (order,) = orders.open_new(work, [order])
     else:
         work.jobs.add(job)
         (order,) = orders.write(work, [order])
@@ -481,17 +634,18 @@ def _job(client: Client, certificate: ManagedCertificate, now: datetime) -> Job:
     )
 
 
-def _enrolment(client: Client, asked: Enrol, certificate: ManagedCertificate, job: Job, now: datetime) -> Enrolment:
+def _enrolment(request: _Request, certificate: ManagedCertificate, job: Job, now: datetime) -> Enrolment:
+    asked = request.asked
     return Enrolment(
         id=EnrolmentId(mint("enrolment", now)),
         protocol=asked.protocol,
         label=asked.label,
         transaction=asked.transaction,
-        key_sha256=keys.digest(asked.csr),
+        key_sha256=request.key_sha256,
         csr=asked.csr,
         certificate_id=certificate.id,
         job_id=job.id,
-        client=client.shown,
+        client=request.client.shown,
         created_at=now,
         updated_at=now,
     )

@@ -29,6 +29,11 @@ KEPT: Final = timedelta(days=30)
 """How long after its end a secret is listed still."""
 
 BATCH: Final = 500
+MOST_REMEMBERED: Final = 4096
+_PRESENTED: Final[dict[str, EnrolmentSecret]] = {}
+"""Secrets by their hash, as they were when they were first shown to this process. Which secret it is never changes;
+whether it is still there is for `use` to find out."""
+
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -102,11 +107,18 @@ def remove(ports: Ports, caller: Actor, secret_id: str) -> None:
 def present(ports: Ports, protocol: EnrolmentProtocol, label: str, plain: str) -> EnrolmentSecret:
     """The secret that a device shows, if it is one of this label and has not expired. Raises `NotAuthenticated`, in the
     same words whatever is wrong with it."""
-    with ports.work() as work:
-        found = work.enrolment_secrets.by_hash(digest(plain))
-    if found is None or (found.protocol, found.label) != (protocol, label) or found.expires_at <= ports.clock.now():
+    hashed = digest(plain)
+    known = _PRESENTED.get(hashed)
+    if known is None:
+        with ports.work() as work:
+            known = work.enrolment_secrets.by_hash(hashed)
+        if known is not None:
+            _PRESENTED[hashed] = known
+            if len(_PRESENTED) > MOST_REMEMBERED:
+                _PRESENTED.pop(next(iter(_PRESENTED)), None)
+    if known is None or (known.protocol, known.label) != (protocol, label) or known.expires_at <= ports.clock.now():
         raise NotAuthenticated("the enrolment secret is not valid here", hint="Have another one made.")
-    return found
+    return known
 
 
 def use(
@@ -118,9 +130,9 @@ def use(
     that it is not good for.
     """
     found = work.enrolment_secrets.find(secret_id)
-    if found is None or found.expires_at <= now:
-        raise NotAuthenticated("the enrolment secret is not valid any more", hint="Have another one made.")
-    _must_be_good_for(found, wanted)
+    if found is None:
+        raise _not_any_more()
+    must_be_usable(found, wanted, now)
     if not found.single_use:
         work.enrolment_secrets.used(found.id, now)
         return
@@ -130,6 +142,17 @@ def use(
     if held.used_for:
         raise NotAuthenticated("the enrolment secret has been used", hint="Have another one made.")
     work.enrolment_secrets.save(evolve(held, used_for=transaction, last_used_at=now))
+
+
+def must_be_usable(secret: EnrolmentSecret, wanted: tuple[str, tuple[str, ...]], now: datetime) -> None:
+    """Raises as `use`, apart from whether it is used up."""
+    if secret.expires_at <= now:
+        raise _not_any_more()
+    _must_be_good_for(secret, wanted)
+
+
+def _not_any_more() -> NotAuthenticated:
+    return NotAuthenticated("the enrolment secret is not valid any more", hint="Have another one made.")
 
 
 def _must_be_good_for(secret: EnrolmentSecret, wanted: tuple[str, tuple[str, ...]]) -> None:

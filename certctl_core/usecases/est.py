@@ -220,17 +220,25 @@ def csr_attributes(ports: Ports, label: Label) -> bytes | None:
 
 def enrol(ports: Ports, label: Label, shown: Shown, body: bytes) -> Enrolled:
     """A first certificate. Raises `NotAuthenticated`, and as `enrolment.enrol`."""
+    csr = _read_unless_empty(body)
     client = authenticate(ports, label, shown)
-    csr = wire.read_request(body)
+    csr = csr or wire.read_request(body)
     _must_be_bound(label, shown, csr)
     return enrolment.enrol(ports, client, _wish(label, csr, enrolment.transaction_of(csr), Deed.EST_ENROLS))
+
+
+def _read_unless_empty(body: bytes) -> x509.CertificateSigningRequest | None:
+    """What is malformed is refused before anybody looks into the database for who sent it. Some clients send nothing
+    at first, to be told how they have to authenticate themselves."""
+    return wire.read_request(body) if body.strip() else None
 
 
 def renew(ports: Ports, label: Label, shown: Shown, body: bytes) -> Enrolled:
     """A new version of the certificate that the TLS client shows. Raises `NotAuthenticated` when it shows none that can
     be renewed, `Refused` when the names differ, and as `enrolment.enrol`."""
+    csr = _read_unless_empty(body)
     version = _shown_version(ports, label, shown)
-    csr = wire.read_request(body)
+    csr = csr or wire.read_request(body)
     _must_be_bound(label, shown, csr)
     # The same key may be certified again and again: what is renewed belongs to the name of the transaction.
     transaction = f"{enrolment.transaction_of(csr)} renews {version.fingerprint_sha256}"

@@ -163,12 +163,13 @@ def write(work: Work, begun: Sequence[Order]) -> list[Order]:
     ]
 
 
-def open_new(work: Work, begun: Order) -> Order:
-    """As `write`, for a certificate and a job that are not on record yet."""
-    work.certificates.add(begun.certificate)
-    work.jobs.add(evolve(begun.job, attempt_id=None))
-    work.attempts.add(begun.attempt)
-    return evolve(begun, job=work.jobs.save(begun.job))
+def open_new(work: Work, begun: Sequence[Order]) -> list[Order]:
+    """As `write`, for certificates and jobs that are not on record yet."""
+    work.certificates.add_many([order.certificate for order in begun])
+    work.jobs.add_many([evolve(order.job, attempt_id=None) for order in begun])
+    work.attempts.add_many([order.attempt for order in begun])
+    jobs = work.jobs.save_many([order.job for order in begun])
+    return [evolve(order, job=job) for order, job in zip(begun, jobs, strict=True)]
 
 
 def _plan(

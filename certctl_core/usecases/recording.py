@@ -272,7 +272,7 @@ class _Surroundings:
         shared = [
             found.version.certificate_id
             for found in issued
-            if holders_among(targets, found.held.certificate) != (found.version.agent_id,)
+            if holders_among(targets, found.held.certificate) != _holder(found.version)
         ]
         return cls(
             targets,
@@ -281,6 +281,11 @@ class _Surroundings:
             work.versions.latest_per_holder_many(shared) if shared else {},
             work.jobs.newest_issuing(shared) if shared else {},
         )
+
+
+def _holder(version: CertificateVersion) -> tuple[AgentId, ...]:
+    """Who has its key, among agents: a device that enrolled is none."""
+    return () if version.agent_id is None else (version.agent_id,)
 
 
 def _complete(changes: _Changes, seen: _Surroundings, found: _Found, now: datetime) -> Job:

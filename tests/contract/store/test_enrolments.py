@@ -32,6 +32,9 @@ class TestEnrolments:
             ):
                 assert work.enrolments.of_transaction(protocol, label, transaction) is None
             assert work.enrolments.of_job(JobId("job-1")) is None
+            assert work.enrolments.known(EnrolmentProtocol.EST, "phones", ["16", "17", "17"]) == {"17"}
+            assert work.enrolments.known(EnrolmentProtocol.EST, "other", ["17"]) == frozenset()
+            assert work.enrolments.known(EnrolmentProtocol.EST, "phones", []) == frozenset()
 
     def test_a_transaction_is_there_once(self, enrolled: OpenWork) -> None:
         with pytest.raises(Duplicate), enrolled() as work:

@@ -534,6 +534,11 @@ def test_a_removed_secret_is_good_for_nothing(world: World) -> None:
         present(world, made.plain)
     with pytest.raises(NotAuthenticated):
         enrol(world, request(world), holder(made))
+    shown_before = secret(world, single_use=False)
+    assert present(world, shown_before.plain)
+    enrolment_secrets.remove(world.ports, ADMIN, shown_before.record.id)
+    with pytest.raises(NotAuthenticated):
+        enrol(world, request(world), holder(shown_before))
     with pytest.raises(NotFound):
         enrolment_secrets.remove(world.ports, ADMIN, made.record.id)
 
