@@ -13,13 +13,12 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from attrs import evolve
+
 from tests.mutations.readers import MISBEHAVING, READERS, Reader
 
 ROOM: int = 1 << 30
 """Address space above what is used after the first inputs; whoever takes more gets a MemoryError."""
-
-
-_HIGH_WATER = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 def _receive(source: BinaryIO) -> list[bytes] | None:
@@ -45,27 +44,36 @@ def _outcome(reader: Reader, data: bytes) -> tuple[str, str]:
     return "read", ""
 
 
-def _peak() -> int:
-    """Most memory this process has had, in KiB. `ru_maxrss` would tell of whoever started it, too."""
-    found = _HIGH_WATER.search(Path("/proc/self/status").read_text(encoding="ascii"))
+def _memory(name: str) -> int:
+    """Resident memory now (VmRSS) or at most since `_forget_peak` (VmHWM), in KiB."""
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
     assert found
     return int(found[1])
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _answer(reader: Reader, batch: list[bytes]) -> dict[str, Any]:
     outcomes: list[str] = []
     amiss: list[str] = []
+    _forget_peak()
+    before = _memory("VmRSS")
     for data in batch:
         begin = time.process_time()
         outcome, words = _outcome(reader, data)
         seconds = time.process_time() - begin
         outcomes.append(outcome)
         amiss.append(words or (f"took {seconds:.1f} s" if seconds > reader.seconds else ""))
-    return {"outcomes": outcomes, "amiss": amiss, "peak": _peak()}
+    peak = _memory("VmHWM") - before
+    return {"outcomes": outcomes, "amiss": amiss, "peak": peak, "kept": _memory("VmRSS")}
 
 
-def main(name: str) -> None:
+def main(name: str, *options: str) -> None:
     reader = {**READERS, **MISBEHAVING}[name]
+    if "as is" in options:
+        reader = evolve(reader, as_given=bytes)
     seeds = list(reader.seeds())
     _send([seed.hex() for seed in seeds])
     for seed in seeds * 3:
@@ -81,4 +89,4 @@ def _limit() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -26,7 +26,7 @@ class Place:
     parent: int | None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4)
 def places(data: bytes) -> tuple[Place, ...]:
     """All values that can be made out, the outer before the inner; values inside of strings too."""
     found: list[Place] = []

@@ -26,7 +26,7 @@ PATIENCE: Final = 20.0
 """Seconds to wait for a batch before the process is taken to hang. A reader may take less for each input."""
 
 MOST_GROWTH: Final = 50 * 1024
-"""KiB that all inputs together may add to the memory of the process."""
+"""KiB that a batch may add to the memory of the process while it is read, and all of them for good."""
 
 _PROJECT: Final = Path(__file__).parents[2]
 
@@ -41,14 +41,17 @@ class ReaderProcess:
 
     name: str
     patience: float = PATIENCE
+    as_is: bool = False
     seeds: tuple[bytes, ...] = ()
     outcomes: Counter[str] = field(factory=Counter)
-    first_peak: int = 0
+    kept_at_first: int = 0
     peak: int = 0
+    kept: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-W", "ignore", "-m", "tests.mutations", self.name]
+        command += ["as is"] if self.as_is else []
         self._process = subprocess.Popen(command, cwd=_PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.seeds = tuple(bytes.fromhex(one) for one in json.loads(self._line()))
 
@@ -78,12 +81,13 @@ class ReaderProcess:
         for data, amiss in zip(batch, answer["amiss"], strict=True):
             if amiss:
                 raise Broken(f"{data.hex()}\n{amiss}")
-        self.first_peak = self.first_peak or answer["peak"]
+        self.kept_at_first = self.kept_at_first or answer["kept"]
+        self.kept = max(self.kept, answer["kept"] - self.kept_at_first)
         self.peak = max(self.peak, answer["peak"])
-        if self.peak - self.first_peak > MOST_GROWTH:
+        if answer["peak"] > MOST_GROWTH or answer["kept"] - self.kept_at_first > MOST_GROWTH:
             self.stop()
-            self.first_peak = self.peak = 0
-            raise Broken(f"{[one.hex() for one in batch]}\ntook more than {MOST_GROWTH} KiB")
+            self.kept_at_first = 0
+            raise Broken(f"{[one.hex() for one in batch]}\ntook {answer['peak']} KiB, and kept {answer['kept']}")
 
     def _answer(self, batch: list[bytes]) -> Any:
         assert self._process is not None
@@ -99,9 +103,9 @@ class ReaderProcess:
 
 
 @contextmanager
-def reader_process(name: str, patience: float = PATIENCE) -> Iterator[ReaderProcess]:
-    """It ends with the block."""
-    process = ReaderProcess(name, patience)
+def reader_process(name: str, patience: float = PATIENCE, *, as_is: bool = False) -> Iterator[ReaderProcess]:
+    """It ends with the block. What it reads is made of what it is sent by `as_given`, or sent `as_is`."""
+    process = ReaderProcess(name, patience, as_is)
     process.start()
     try:
         yield process

@@ -92,6 +92,12 @@ def _read_csr(data: bytes) -> object:
     return request
 
 
+def _read_csr_leniently(data: bytes) -> object:
+    request = csr.read_leniently(data, with_sha1=True)
+    storable(csr.facts(request))
+    return request
+
+
 def _compare_csr(data: bytes) -> object:
     """What use cases do with a CSR that was read."""
     request = csr.read(data)
@@ -408,6 +414,7 @@ READERS: Final[Mapping[str, Reader]] = {
         _read_csr, _csrs, lambda der: _armoured("CERTIFICATE REQUEST", der), _AND_REFUSED, is_for_the_night=True
     ),
     "CSR signed again": Reader(_compare_csr, _csrs_to_sign, _signed_again, _AND_REFUSED),
+    "CSR leniently": Reader(_read_csr_leniently, _csrs_to_sign, _signed_again, _AND_REFUSED),
     "certificate": Reader(_read_certificate, _certificates),
     "PEM bundle": Reader(_read_pem, _certificates, _in_pem, is_for_the_night=True),
     "upload": Reader(_read_upload, _certificates, _in_pem, _AND_REFUSED),
