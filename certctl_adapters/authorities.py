@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 from attrs import field, frozen
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.ids import AuthorityId
@@ -31,6 +32,7 @@ class Held:
     signs_from: datetime | None = None
     is_plain: bool = False
     ocsp_url: str = ""
+    links: tuple[x509.Certificate, ...] = ()
 
 
 @frozen
@@ -73,16 +75,16 @@ class AuthorityKeeper:
             stored = (self._add(issuer.id, issuer, make),)
         living = [one for one in stored if one.state in (AuthorityState.ACTIVE, AuthorityState.RETIRING)]
         living.sort(key=_first_things_first, reverse=True)
-        held = tuple(
-            Held(one.id, self._open(one), one.state, one.signs_from, str(one.id) == issuer.id) for one in living
-        )
+        held = tuple(self._held(one) for one in living)
         self._known[issuer.id] = version, held
         return held
 
     def _held(self, stored: CertificateAuthority) -> Held:
         """The first CA of an issuer, made with it, has its id."""
         is_plain = str(stored.id) == stored.issuer_id
-        return Held(stored.id, self._open(stored), stored.state, stored.signs_from, is_plain, stored.ocsp_responder_url)
+        links = tuple(map(reading.certificate, stored.links))
+        url = stored.ocsp_responder_url
+        return Held(stored.id, self._open(stored), stored.state, stored.signs_from, is_plain, url, links)
 
     def _open(self, stored: CertificateAuthority) -> Authority:
         content = (stored.chain, stored.key_driver_id, stored.sealed_key)

@@ -531,7 +531,7 @@ AUTHORITIES: Final = Kind(
     "certificate_authorities",
     "certificate authority",
     CertificateAuthority,
-    columns={"chain": "chain_der", "csr": "csr_der"},
+    columns={"chain": "chain_der", "csr": "csr_der", "links": "links_der"},
     uniques=(Unique("certificate_authorities_name_key", ("issuer_id", "name")),),
     references=(
         Reference("issuer_id", "issuers", OnDelete.CASCADE),

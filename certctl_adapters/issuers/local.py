@@ -157,7 +157,16 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
         return self.authority.chain
 
     def authorities(self) -> Sequence[AuthorityFacts]:
-        return tuple(AuthorityFacts(one.id, one.authority.chain, one.state, one.is_plain) for one in self.generations)
+        return tuple(
+            AuthorityFacts(one.id, one.authority.chain, one.state, one.is_plain, self._is_next(one), one.links)
+            for one in self.generations
+        )
+
+    def _is_next(self, held: Held) -> bool:
+        """One that was never in charge and is not above another one, as those are that sign CAs alone."""
+        if held.signs_from is not None or held.state is not AuthorityState.ACTIVE or held is self.generations[0]:
+            return False
+        return not any(held.authority.certificate in one.authority.chain[1:] for one in self.generations)
 
     def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
         return crl.sign_crl(self._named(authority), plan)

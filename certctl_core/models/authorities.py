@@ -31,6 +31,8 @@ class CertificateAuthority:
     certificate is asked for with. `key_driver_id` says where its key is: `sealed` with `sealed_key`, or with a driver
     that has it by a name of its own (`pkcs11:LABEL`).
 
+    `links` lead from the root before it to this one and back: each certified by the other (RFC 4210 section 4.4).
+
     `signs_from` is since when it is the one that signs the issuer's new leafs, None if it never was: of those that are
     active the one that was chosen last does. `drains_at` is when the last certificate of a retiring one
     has ended.
@@ -44,6 +46,7 @@ class CertificateAuthority:
     state: AuthorityState = AuthorityState.ACTIVE
     chain: tuple[bytes, ...]
     csr: bytes | None = field(default=None, repr=False)
+    links: tuple[bytes, ...] = ()
     key_driver_id: str = SEALED
     sealed_key: bytes | None = field(default=None, repr=False)
     signs_from: datetime | None = None

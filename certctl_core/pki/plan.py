@@ -61,7 +61,8 @@ class PolicyInformation:
 
 @frozen(kw_only=True)
 class CaPlan:
-    """A CA certificate to be. `path_length` is how many CAs may follow below it in a path, None for any number."""
+    """A CA certificate to be. `path_length` is how many CAs may follow below it in a path, None for any number. A link
+    is about another key of the CA that signs it, or of the one that follows it: it may have the same name."""
 
     subject: x509.Name
     public_key: CertificatePublicKeyTypes = field(eq=False)
@@ -71,6 +72,7 @@ class CaPlan:
     path_length: int | None = None
     name_constraints: x509.NameConstraints | None = None
     policies: tuple[PolicyInformation, ...] = ()
+    is_link: bool = False
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
     ca_issuers_urls: tuple[str, ...] = ()

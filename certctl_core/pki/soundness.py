@@ -42,7 +42,7 @@ def _ca_reasons(plan: CaPlan, chain: Sequence[x509.Certificate]) -> list[str]:
     room = paths.room_below(chain)
     if room is not None and (room <= 0 or plan.path_length is None or plan.path_length >= room):
         reasons.append(f"the CA above it may have {max(room, 0)} CAs below it in a path")
-    if plan.subject == chain[0].subject:
+    if plan.subject == chain[0].subject and not plan.is_link:
         reasons.append("its name is that of the CA above it")
     return reasons
 

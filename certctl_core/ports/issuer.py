@@ -92,6 +92,10 @@ class AuthorityFacts:
     state: AuthorityState = AuthorityState.ACTIVE
     is_plain: bool = True
     """Whether what it publishes is at the issuer's own address; that of others is below it, by their key identifier."""
+    is_next: bool = False
+    """Whether it is there to sign new leafs some day, and has not begun to."""
+    links: tuple[x509.Certificate, ...] = ()
+    """For a root: itself certified by the one before it, and that one certified by it (RFC 4210 section 4.4)."""
 
     @property
     def certificate(self) -> x509.Certificate:

@@ -201,13 +201,15 @@ def note_reload(ports: Ports, caller: Actor, label: Label) -> datetime:
 
 
 def ca_certificates(ports: Ports, label: Label) -> tuple[x509.Certificate, ...]:
-    """Every certificate that what the label's issuer signed is verified with: of each CA it has, and those above.
+    """Every certificate that what the label's issuer signed is verified with: of each CA it has, those above, and
+    the links between an old root and a new one (RFC 7030 section 4.1.3).
     Raises `NotConfigured` for an issuer that shows none."""
     with ports.work() as work:
         configured = work.issuers.get(label.issuer_id)
     issuer = ports.issuers.connect(configured)
     if isinstance(issuer, HasAuthorities):
-        return tuple(dict.fromkeys(one for authority in issuer.authorities() for one in authority.chain))
+        found = issuer.authorities()
+        return tuple(dict.fromkeys(one for each in found for one in (*each.chain, *each.links)))
     if isinstance(issuer, ShowsChain):
         return tuple(issuer.chain())
     raise NotConfigured(f"issuer {label.issuer_id} shows no certificate", hint="Give devices its CA by other means.")

@@ -20,14 +20,14 @@ from attrs import evolve, field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certctl_core.errors import Conflict, Invalid, NotFound
+from certctl_core.errors import Conflict, Invalid, NotFound, Refused
 from certctl_core.ids import AuthorityId, IssuerId, RevocationId, mint
 from certctl_core.lifecycle import authority as life
 from certctl_core.models.access import Actor, SystemActor
 from certctl_core.models.authorities import SEALED, AuthorityState, CertificateAuthority
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.models.certificates import Revocation, RevocationReason
-from certctl_core.pki import ca, cacert, constraints, distribution, keys, reading, serials
+from certctl_core.pki import ca, cacert, constraints, distribution, keys, paths, reading, serials
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.distribution import Place
 from certctl_core.pki.keys import KeyKind, PrivateKey
@@ -155,6 +155,7 @@ def create(ports: Ports, caller: Actor, issuer_id: str, asked: CreateAuthority) 
     else:
         kept = ports.keys.make(asked.key_driver_id, asked.key_kind, identity)
         chain, request = _certified(ports, asked, ports.keys.open(kept), parent, now)
+    links = _links(ports, issuer, chain, ports.keys.open(kept), now) if chain and parent is None else ()
     ports.tripwire("authority:1")
     with ports.work() as work:
         issuer = work.issuers.lock(issuer.id)
@@ -170,6 +171,7 @@ def create(ports: Ports, caller: Actor, issuer_id: str, asked: CreateAuthority) 
             state=AuthorityState.ACTIVE if chain else AuthorityState.PENDING,
             chain=_ders(chain),
             csr=request.public_bytes(Encoding.DER) if request else None,
+            links=_ders(links),
             key_driver_id=kept.driver_id,
             sealed_key=kept.sealed,
             signs_from=now if chain and not any(one.signs_leafs for one in _shown(before)) else None,
@@ -273,6 +275,45 @@ def _plan(
         plan,
         crl_urls=(distribution.url(ports.public_url, parent.issuer.id, Place(named)),),
         ca_issuers_urls=(above,),
+    )
+
+
+def _links(
+    ports: Ports, issuer: ConfiguredIssuer, chain: tuple[x509.Certificate, ...], private_key: PrivateKey, now: datetime
+) -> tuple[x509.Certificate, ...]:
+    """NewWithOld and OldWithNew (RFC 4210 section 4.4), where a new root follows one that signs the issuer's leafs: who
+    trusts the one then believes what the other signs. None where a path length leaves no room for them."""
+    if len(chain) > 1 or not issuer.config.get("make_root", True) or issuer.config.get("ca_cert_path"):
+        return ()
+    signer = ports.issuers.connect(issuer)
+    if not isinstance(signer, CertifiesCas):
+        return ()
+    old, new = signer.authorities()[0], Authority(chain, private_key)
+    if len(old.chain) > 1 or old.state is not AuthorityState.ACTIVE or old.key_identifier == new.key_identifier:
+        return ()
+    if 0 in (paths.room_below(old.chain), paths.room_below(new.chain)):
+        return ()
+    starts = now.replace(microsecond=0) - BACKDATE
+    ends = min(old.certificate.not_valid_after_utc, new.certificate.not_valid_after_utc)
+    try:
+        return (
+            signer.certify_ca(_link(new.certificate, old.chain, starts, ends), old.key_identifier)[0],
+            ca.sign_ca(new, _link(old.certificate, new.chain, starts, ends))[0],
+        )
+    except Refused:
+        return ()
+
+
+def _link(of: x509.Certificate, above: Sequence[x509.Certificate], starts: datetime, ends: datetime) -> CaPlan:
+    room = paths.room_below(above)
+    return CaPlan(
+        subject=of.subject,
+        public_key=of.public_key(),
+        serial_number=serials.new_serial(),
+        not_before=starts,
+        not_after=ends,
+        path_length=None if room is None else room - 1,
+        is_link=True,
     )
 
 

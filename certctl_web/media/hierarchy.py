@@ -80,7 +80,8 @@ class Policy:
 @frozen(kw_only=True)
 class IntermediateCa:
     """A CA of an issuer. `signs_leafs` says which one signs the issuer's new certificates; `chain_pem` is its
-    certificate and those above it, `csr_pem` what the certificate of a pending one is asked for with, `drains_at` when
+    certificate and those above it, `csr_pem` what the certificate of a pending one is asked for with,
+    `links_pem` the links between a root and the one before it, `drains_at` when
     the last certificate of a retiring one ends."""
 
     id: str
@@ -93,6 +94,7 @@ class IntermediateCa:
     cert_pem: str
     chain_pem: str
     csr_pem: str | None = None
+    links_pem: str | None = None
     key_driver_id: str
     key_identifier: str
     key_algorithm: str
@@ -126,6 +128,7 @@ class IntermediateCa:
             cert_pem=bundle.to_pem(*chain[:1]),
             chain_pem=bundle.to_pem(*chain),
             csr_pem=bundle.csr_to_pem(request) if request else None,
+            links_pem=bundle.to_pem(*map(reading.certificate, stored.links)) or None,
             key_driver_id=stored.key_driver_id,
             key_identifier=reading.key_identifier_of(chain[0]).hex() if chain else "",
             key_algorithm=str(keys.describe(holder.public_key())) if holder else "",

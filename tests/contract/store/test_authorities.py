@@ -28,6 +28,7 @@ def test_everything_about_a_ca_is_kept(seeded: OpenWork) -> None:
         state=AuthorityState.PENDING,
         chain=(),
         csr=b"a request",
+        links=(b"one", b"other"),
         key_driver_id="pkcs11:ica-2",
         sealed_key=None,
         signs_from=AT,

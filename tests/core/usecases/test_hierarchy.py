@@ -173,6 +173,15 @@ def test_a_ca_below_names_the_crl_and_the_certificate_of_the_one_above(ports: Po
     assert known.ca_issuers_urls == (f"https://pki.example.com/.well-known/pki/ca/iss-local/{above}",)
 
 
+def test_leafs_of_a_ca_name_its_own_ocsp_responder(ports: Ports) -> None:
+    url = "http://ocsp.example.com/"
+    made = hierarchy.create(ports, SYSTEM, ISSUER, _wish(parent_id=ISSUER, ocsp_responder_url=url))
+    assert reading.facts(_connected(ports).issue(_order(ports)).certificate).ocsp_urls != (url,)
+    hierarchy.activate(ports, SYSTEM, made.authority.id)
+    _later(ports)
+    assert reading.facts(_connected(ports).issue(_order(ports)).certificate).ocsp_urls == (url,)
+
+
 @pytest.mark.parametrize("kind", [KeyKind.ML_DSA_44, KeyKind.ML_DSA_65], ids=lambda kind: str(kind.value))
 def test_a_hierarchy_of_ml_dsa_cas_signs_paths_that_are_right(ports: Ports, kind: KeyKind) -> None:
     root = hierarchy.create(ports, SYSTEM, ISSUER, _wish("PQ Root", key_kind=kind))
@@ -186,6 +195,40 @@ def test_a_hierarchy_of_ml_dsa_cas_signs_paths_that_are_right(ports: Ports, kind
     issued = _connected(ports).issue(evolve(order, plan=evolve(order.plan, sans=sans)))
     assert keys.describe(issued.chain[0].public_key()).algorithm == kind.value
     assert paths.judge(issued.certificate, issued.chain, [root.chain[0]], ports.clock.now(), eku="serverAuth")
+
+
+def test_who_trusts_one_root_believes_what_the_other_signs(ports: Ports) -> None:
+    old = _connected(ports).authorities()[0].certificate
+    made = hierarchy.create(ports, SYSTEM, ISSUER, _wish("Next"))
+    new = made.chain[0]
+    new_with_old, old_with_new = map(reading.certificate, made.authority.links)
+    before = _connected(ports).issue(_order(ports)).certificate
+    hierarchy.activate(ports, SYSTEM, made.authority.id)
+    _later(ports)
+    after = _connected(ports).issue(_order(ports)).certificate
+    now = ports.clock.now()
+    assert paths.judge(after, [new_with_old], [old], now)
+    assert paths.judge(before, [old_with_new], [new], now)
+    assert not paths.judge(after, [], [old], now)
+    links = [one.links for one in _connected(ports).authorities()]
+    assert links == [(new_with_old, old_with_new), ()]
+
+
+def test_a_root_without_room_below_it_has_no_links(ports: Ports) -> None:
+    first = hierarchy.create(ports, SYSTEM, ISSUER, _wish("Tight", path_length=0))
+    assert first.authority.links == ()
+    hierarchy.activate(ports, SYSTEM, first.authority.id)
+    assert hierarchy.create(ports, SYSTEM, ISSUER, _wish("Next")).authority.links == ()
+
+
+def test_the_next_ca_is_the_one_that_waits_to_sign_leafs(ports: Ports) -> None:
+    hierarchy.create(ports, SYSTEM, ISSUER, _wish("Policy CA", parent_id=ISSUER, path_length=1))
+    policy = _cas(ports)[-1].authority if _cas(ports)[-1].authority.id != ISSUER else _cas(ports)[0].authority
+    below = hierarchy.create(ports, SYSTEM, ISSUER, _wish("Issuing CA", parent_id=policy.id)).authority
+    facts = {one.id: one.is_next for one in _connected(ports).authorities()}
+    assert facts == {ISSUER: False, policy.id: False, below.id: True}
+    hierarchy.activate(ports, SYSTEM, below.id)
+    assert not any(one.is_next for one in _connected(ports).authorities())
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
