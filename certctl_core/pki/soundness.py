@@ -73,9 +73,9 @@ def _ca_plan_problems(plan: CaPlan) -> Iterable[FieldProblem]:
     if len({policy.oid for policy in plan.policies}) != len(plan.policies):
         yield FieldProblem("policies", "names a policy twice (RFC 5280 section 4.2.1.4)")
     for index, policy in enumerate(plan.policies):
-        if _OID.fullmatch(policy.oid) is None:
+        if not _is_oid(policy.oid):
             yield FieldProblem(f"policies[{index}].oid", f"{policy.oid!r} is no object identifier")
-        if policy.cps and not _is_http_url(policy.cps):
+        if policy.cps and not is_http_url(policy.cps):
             yield FieldProblem(f"policies[{index}].cps", f"{policy.cps!r} is not an http or https URL")
 
 
@@ -103,7 +103,7 @@ def _plan_problems(plan: LeafPlan) -> Iterable[FieldProblem]:
 def _url_problems(plan: LeafPlan | CaPlan) -> Iterable[FieldProblem]:
     for label in ("crl_urls", "ocsp_urls", "ca_issuers_urls"):
         for url in getattr(plan, label):
-            if not _is_http_url(url):
+            if not is_http_url(url):
                 yield FieldProblem(label, f"{url!r} is not an http or https URL")
 
 
@@ -162,7 +162,18 @@ def _common_name_problems(plan: LeafPlan, sans: Container[str]) -> Iterable[Fiel
         yield FieldProblem("common_name", "is not among the SANs")
 
 
-def _is_http_url(url: str) -> bool:
+def _is_oid(text: str) -> bool:
+    if _OID.fullmatch(text) is None:
+        return False
+    try:
+        x509.ObjectIdentifier(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_http_url(url: str) -> bool:
+    """Whether it can stand in a certificate as the address of something that is fetched over HTTP."""
     if not url.startswith(("http://", "https://")):
         return False
     try:

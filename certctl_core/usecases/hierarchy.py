@@ -27,7 +27,7 @@ from certctl_core.models.access import Actor, SystemActor
 from certctl_core.models.authorities import SEALED, AuthorityState, CertificateAuthority
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.models.certificates import Revocation, RevocationReason
-from certctl_core.pki import ca, cacert, constraints, distribution, keys, paths, reading, serials
+from certctl_core.pki import ca, cacert, constraints, distribution, keys, paths, reading, serials, soundness
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.distribution import Place
 from certctl_core.pki.keys import KeyKind, PrivateKey
@@ -206,6 +206,8 @@ def _must_be_sound(ports: Ports, issuer: ConfiguredIssuer, asked: CreateAuthorit
         raise Invalid.field("name", "must not be empty")
     if not asked.subject.rdns and not asked.certificates:
         raise Invalid.field("subject", "must not be empty")
+    if asked.ocsp_responder_url and not soundness.is_http_url(asked.ocsp_responder_url):
+        raise Invalid.field("ocsp_responder_url", f"{asked.ocsp_responder_url!r} is not an http or https URL")
     if asked.is_external and (asked.permitted or asked.excluded or asked.policies or asked.life is not None):
         raise Invalid.field("external", "what is in its certificate is the affair of the CA that signs it")
 

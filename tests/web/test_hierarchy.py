@@ -289,6 +289,8 @@ def test_what_is_wrong_with_a_wish_is_told_by_field(api: Api, agent: AnAgent) ->
         ({"name": "x", "name_constraints": [{"permitted": ["*.example.org"]}]}, "permitted[0]"),
         ({"name": "x", "subject": {"common_name": "x", "country": ["Germany"]}}, "subject.country"),
         ({"name": "x", "policies": [{"oid": "no oid"}]}, "policies[0].oid"),
+        ({"name": "x", "policies": [{"oid": "0.99"}]}, "policies[0].oid"),
+        ({"name": "x", "ocsp_responder_url": "ldap://x"}, "ocsp_responder_url"),
         ({"name": "x", "parent_ca_id": "iss-local", "external": True}, "parent_ca_id"),
         ({"name": "x", "external": True, "ttl_days": 3}, "external"),
         ({"name": "x", "key_driver_id": "floppy"}, "key_driver_id"),
