@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
+from certctl_core.errors import StaleWrite
 from certctl_core.ids import (
     AgentGroupId,
     AgentId,
@@ -144,6 +145,18 @@ class Table(Protocol[F]):
     @abstractmethod
     def lock(self, identity: str) -> F:
         """As `get`, and holds the row until the transaction ends. Waits for others."""
+
+    def lock_unchanged(self, identity: str) -> F:
+        """As `lock`, for what somebody asks to change: raises `StaleWrite` when another changed it meanwhile, who had
+        been asked first. Who is asked later, by somebody who may have seen the change, goes on from it."""
+        seen: Any = self.get(identity)
+        held: Any = self.lock(identity)
+        if held.revision != seen.revision:
+            raise StaleWrite(
+                f"{identity!r} was changed by somebody else meanwhile", hint="Read it again and repeat the change."
+            )
+        locked: F = held
+        return locked
 
     @abstractmethod
     def many(self, identities: Iterable[str]) -> Mapping[str, F]:

@@ -213,7 +213,7 @@ def update_key(ports: Ports, caller: Actor, key_id: str, asked: UpdateKey) -> Ap
     if asked.expires_at is not None and asked.expires_at != NEVER and asked.expires_at <= now:
         raise Invalid.field("expires_at", "must lie in the future", hint="To end a key now, revoke it.")
     with ports.work() as work:
-        before = _lock_covered(work, caller, key_id)
+        before = _covered(caller, work.api_keys.lock_unchanged(key_id))
         if before.revoked_at is not None or before.role is Role.AGENT:
             why = "revoked" if before.revoked_at is not None else "an agent's"
             raise Conflict(f"key {before.id} cannot be changed: it is {why}", hint="Make another key.")
@@ -249,17 +249,16 @@ def revoke_key(ports: Ports, caller: Actor, key_id: str) -> None:
     """From now on the key opens nothing; sessions that were opened with it end."""
     now = ports.clock.now()
     with ports.work() as work:
-        key = _lock_covered(work, caller, key_id)
+        key = _covered(caller, work.api_keys.lock(key_id))
         if key.revoked_at is None:
             work.api_keys.save(evolve(key, revoked_at=now))
             audit.record(work, caller, now, "api_key_revoked", "api_key", key.id, name=key.name)
 
 
-def _lock_covered(work: Work, caller: Actor, key_id: str) -> ApiKey:
-    """A key that reaches no further than the caller. Raises `NotFound`."""
-    key = work.api_keys.lock(key_id)
+def _covered(caller: Actor, key: ApiKey) -> ApiKey:
+    """The key, when it reaches no further than the caller. Raises `NotFound`."""
     if not caller.scope.covers(key.scope):
-        raise NotFound.of("API key", key_id)
+        raise NotFound.of("API key", key.id)
     return key
 
 

@@ -180,7 +180,7 @@ def update(ports: Ports, caller: Actor, agent_id: str, asked: UpdateAgent) -> Ag
         raise Forbidden(f"agent {agent_id} is a part of the control plane and cannot be changed")
     now = ports.clock.now()
     with ports.work() as work:
-        before = work.agents.lock(agent_id)
+        before = work.agents.lock_unchanged(agent_id)
         scope.must_change(caller, "agent", before)
         teams = before.team_ids if asked.team_ids is None else scope.own_teams(caller, asked.team_ids)
         if before.retired_at is not None:

@@ -157,7 +157,7 @@ def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCe
     now = ports.clock.now()
     changes = {name: value for name, value in asdict(asked, recurse=False).items() if value is not None}
     with ports.work() as work:
-        before = scope.lock(work, caller, certificate_id)
+        before = scope.must_see(caller, work.certificates.lock_unchanged(certificate_id))
         if before.status is CertificateStatus.ARCHIVED:
             raise Conflict(f"certificate {before.id} is archived", hint="Create a new one; the name is free again.")
         after = _ordered(before, evolve(before, **changes, updated_at=now), caller)

@@ -73,7 +73,7 @@ def update(ports: Ports, caller: Principal, endpoint_id: str, asked: UpdateEndpo
     now = ports.clock.now()
     changes = {name: value for name, value in asdict(asked, recurse=False).items() if value is not None}
     with ports.work() as work:
-        before = _lock(work, caller, endpoint_id)
+        before = _seen_by(work, caller, work.endpoints.lock_unchanged(endpoint_id))
         after = _sound(evolve(before, **changes, updated_at=now))
         if (after.endpoint, after.expected_fingerprint) != (before.endpoint, before.expected_fingerprint):
             after = evolve(after, next_check_at=now)

@@ -68,7 +68,7 @@ def update(ports: Ports, caller: Principal, target_id: str, asked: UpdateScanTar
     now = ports.clock.now()
     changes = {name: value for name, value in asdict(asked, recurse=False).items() if value is not None}
     with ports.work() as work:
-        before = work.scan_targets.lock(target_id)
+        before = work.scan_targets.lock_unchanged(target_id)
         changed = evolve(before, **changes, updated_at=now)
         after = work.scan_targets.save(evolve(_sound(changed), next_scan_at=_next_scan(before, changed)))
         audit.record(work, caller, now, "network_scan_target_updated", _NOUN, after.id, changed=sorted(changes))

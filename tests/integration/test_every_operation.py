@@ -712,13 +712,6 @@ def test_what_changes_something_is_on_record_with_its_request(stage: Stage, row:
     assert bool(events) is (row.name not in LEAVES_NO_EVENT)
 
 
-IN_TURN: Final = frozenset(
-    {"update_certificate", "update_agent", "update_network_scan_target", "update_health_check", "update_api_key"}
-)
-"""Changes that are made under a lock: both are made, the second to what the first has left. Loops and agents write to
-these rows as well, and what a person asks for should not fail because of that."""
-
-
 @pytest.mark.parametrize("row", [row for row in TABLE if row.name.startswith("update_")], ids=lambda row: row.name)
 def test_of_two_writers_at_once_one_is_told(stage: Stage, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = recipe(row)(stage)
@@ -733,7 +726,7 @@ def test_of_two_writers_at_once_one_is_told(stage: Stage, row: Row, monkeypatch:
     monkeypatch.setattr(PostgresTable, "save", save_together)
     with ThreadPoolExecutor(2) as threads:
         replies = list(threads.map(lambda _: ask(stage, row, asked), range(2)))
-    assert sorted(reply.status for reply in replies) == ([200, 200] if row.name in IN_TURN else [200, 409])
+    assert sorted(reply.status for reply in replies) == [200, 409]
     for reply in replies:
         mine = (Where("request_id", reply.headers["x-request-id"]),)
         with stage.api.ports.work() as work:

@@ -64,6 +64,16 @@ class TestAgents:
         with seeded() as work:
             assert work.agents.get("a-1") == retired
 
+    def test_what_nobody_changed_meanwhile_is_locked_for_a_change(self, seeded: OpenWork) -> None:
+        with seeded() as work:
+            held = work.agents.lock_unchanged("a-1")
+            assert held == work.agents.get("a-1")
+            work.agents.save(evolve(held, name="renamed"))
+        with seeded() as work:
+            assert work.agents.lock_unchanged("a-1").name == "renamed"
+            with pytest.raises(NotFound):
+                work.agents.lock_unchanged("nobody")
+
     def test_heartbeats_of_several_are_written_together(self, seeded: OpenWork) -> None:
         with seeded() as work:
             work.agents.add(facts.agent("a-9"))
