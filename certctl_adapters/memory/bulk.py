@@ -9,7 +9,7 @@ from certctl_adapters.memory.table import MemoryTable, by
 from certctl_adapters.memory.transaction import Transaction
 from certctl_core.ids import CertificateId
 from certctl_core.models.bulk import BulkFailure, BulkOperation, BulkStatus
-from certctl_core.ports.store import BulkOperations, Page, Query, Where
+from certctl_core.ports.store import BulkOperations, Page, Query, Where, page_of
 
 _BATCHES = "bulk_operation_batches"
 _FAILURES = "bulk_operation_failures"
@@ -45,10 +45,13 @@ class MemoryBulkOperations(MemoryTable[BulkOperation], BulkOperations):
         for failure in failures:
             self._transaction.set(_FAILURES, (operation_id, failure.certificate_id), failure)
 
-    def failures(self, operation_id: str, limit: int, offset: int) -> Page[BulkFailure]:
+    def failures(
+        self, operation_id: str, limit: int, offset: int = 0, after: tuple[str, str] | None = None
+    ) -> Page[BulkFailure]:
         rows = self._transaction.rows(_FAILURES)
-        found = [rows[key] for key in sorted(rows) if key[0] == operation_id]
-        return Page(tuple(found[offset : offset + limit]), len(found), more=offset + limit < len(found))
+        of_it = [rows[key] for key in sorted(rows) if key[0] == operation_id]
+        left = [failure for failure in of_it if after is None or failure.certificate_id > after[1]][offset:]
+        return page_of(left[:limit], len(of_it), len(left) > limit, "certificate_id", "certificate_id")
 
     def due(self, now: datetime, limit: int) -> Sequence[BulkOperation]:
         def is_due(operation: BulkOperation) -> bool:

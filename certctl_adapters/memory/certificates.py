@@ -27,6 +27,7 @@ from certctl_core.ports.store import (
     Page,
     Versions,
     Where,
+    page_of,
 )
 
 _DEPLOYMENTS = "certificate_target_mappings"
@@ -117,10 +118,12 @@ class MemoryVersions(Versions):
     def get(self, identity: VersionId) -> CertificateVersion:
         return self._table.get(identity)
 
-    def page(self, certificate_id: CertificateId, limit: int, offset: int) -> Page[CertificateVersion]:
-        found = self._newest_first(certificate_id)
-        items = tuple(found[offset : offset + limit])
-        return Page(items, len(found), more=offset + limit < len(found))
+    def page(
+        self, certificate_id: CertificateId, limit: int, offset: int = 0, after: tuple[int, str] | None = None
+    ) -> Page[CertificateVersion]:
+        of_it = self._newest_first(certificate_id)
+        left = [version for version in of_it if after is None or version.generation < after[0]][offset:]
+        return page_of(left[:limit], len(of_it), len(left) > limit, "generation", descending=True)
 
     def latest(self, certificate_id: CertificateId, agent_id: AgentId | None = None) -> CertificateVersion | None:
         found = self._newest_first(certificate_id)

@@ -12,7 +12,7 @@ from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.transaction import Transaction
 from certctl_core.ids import CertificateId
 from certctl_core.models.bulk import BulkFailure, BulkOperation
-from certctl_core.ports.store import BulkOperations, Page, Where
+from certctl_core.ports.store import BulkOperations, Page, Where, page_of
 
 _OPERATION: Final = shape_of(BULK_OPERATIONS)
 
@@ -63,20 +63,22 @@ class PostgresBulkOperations(PostgresTable[BulkOperation], BulkOperations):
                 [operation_id, [one.certificate_id for one in failures], [one.error for one in failures]],
             )
 
-    def failures(self, operation_id: str, limit: int, offset: int) -> Page[BulkFailure]:
+    def failures(
+        self, operation_id: str, limit: int, offset: int = 0, after: tuple[str, str] | None = None
+    ) -> Page[BulkFailure]:
         counted = self._transaction.row(
             b"SELECT count(*) FROM bulk_operation_failures WHERE operation_id = %s", [operation_id]
         )
         total = int(counted[0]) if counted else 0
         rows = self._transaction.rows(
             b"""
-            SELECT certificate_id, error FROM bulk_operation_failures WHERE operation_id = %s
+            SELECT certificate_id, error FROM bulk_operation_failures WHERE operation_id = %s AND certificate_id > %s
             ORDER BY certificate_id LIMIT %s OFFSET %s
             """,
-            [operation_id, limit, offset],
+            [operation_id, "" if after is None else after[1], limit + 1, offset],
         )
-        items = tuple(BulkFailure(CertificateId(certificate_id), error) for certificate_id, error in rows)
-        return Page(items, total, more=offset + len(items) < total)
+        items = [BulkFailure(CertificateId(certificate_id), error) for certificate_id, error in rows[:limit]]
+        return page_of(items, total, len(rows) > limit, "certificate_id", "certificate_id")
 
     def due(self, now: datetime, limit: int) -> Sequence[BulkOperation]:
         return self.select(

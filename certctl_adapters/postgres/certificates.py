@@ -24,7 +24,7 @@ from certctl_core.models.certificates import (
     IssuanceAttempt,
     ManagedCertificate,
 )
-from certctl_core.ports.store import Attempts, Certificates, Deployments, Is, Page, Versions, Where
+from certctl_core.ports.store import Attempts, Certificates, Deployments, Is, Page, Versions, Where, page_of
 
 _CERTIFICATE: Final = shape_of(CERTIFICATES)
 _TARGET: Final = shape_of(TARGETS)
@@ -200,6 +200,10 @@ class PostgresTargets(PostgresTable[ConfiguredTarget]):
         super().remove(identity)
 
 
+_NEWEST: Final = 2**31 - 1
+"""No generation is beyond it."""
+
+
 class PostgresVersions(Versions):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -250,21 +254,25 @@ class PostgresVersions(Versions):
     def get(self, identity: VersionId) -> CertificateVersion:
         return self._table.get(identity)
 
-    def page(self, certificate_id: CertificateId, limit: int, offset: int) -> Page[CertificateVersion]:
+    def page(
+        self, certificate_id: CertificateId, limit: int, offset: int = 0, after: tuple[int, str] | None = None
+    ) -> Page[CertificateVersion]:
         counted = self._transaction.row(
             b"SELECT count(*) FROM certificate_versions WHERE certificate_id = %s", [certificate_id]
         )
         total = int(counted[0]) if counted else 0
         items = self._table.select(
             """
-            SELECT {columns} FROM {table} AS t WHERE t.certificate_id = %(certificate)s
+            SELECT {columns} FROM {table} AS t
+            WHERE t.certificate_id = %(certificate)s AND t.generation < %(below)s
             ORDER BY t.generation DESC LIMIT %(limit)s OFFSET %(offset)s
             """,
             certificate=certificate_id,
-            limit=limit,
+            below=_NEWEST if after is None else after[0],
+            limit=limit + 1,
             offset=offset,
         )
-        return Page(tuple(items), total, more=offset + len(items) < total)
+        return page_of(items[:limit], total, len(items) > limit, "generation", descending=True)
 
     def latest(self, certificate_id: CertificateId, agent_id: AgentId | None = None) -> CertificateVersion | None:
         return self._table.one(

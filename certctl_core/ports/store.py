@@ -132,6 +132,15 @@ class Page(Generic[F]):
     next: Place | None = None
 
 
+def page_of(
+    items: Sequence[F], total: int, more: bool, sort: str, identity: str = "id", *, descending: bool = False
+) -> Page[F]:
+    """A page of a list that has but one order."""
+    last = items[-1] if items and more else None
+    begins = None if last is None else Place(sort, descending, getattr(last, sort), getattr(last, identity))
+    return Page(tuple(items), total, more, begins)
+
+
 class Table(Protocol[F]):
     """Rows of one kind, by id."""
 
@@ -256,7 +265,9 @@ class Versions(Protocol):
     def get(self, identity: VersionId) -> CertificateVersion: ...
 
     @abstractmethod
-    def page(self, certificate_id: CertificateId, limit: int, offset: int) -> Page[CertificateVersion]:
+    def page(
+        self, certificate_id: CertificateId, limit: int, offset: int = 0, after: tuple[int, str] | None = None
+    ) -> Page[CertificateVersion]:
         """Newest first."""
 
     @abstractmethod
@@ -460,8 +471,10 @@ class BulkOperations(Table[BulkOperation], Protocol):
     def add_failures(self, operation_id: str, failures: Sequence[BulkFailure]) -> None: ...
 
     @abstractmethod
-    def failures(self, operation_id: str, limit: int, offset: int) -> Page[BulkFailure]:
-        """Ordered by certificate id."""
+    def failures(
+        self, operation_id: str, limit: int, offset: int = 0, after: tuple[str, str] | None = None
+    ) -> Page[BulkFailure]:
+        """Ordered by certificate id. `after` is where the page before ended."""
 
     @abstractmethod
     def due(self, now: datetime, limit: int) -> Sequence[BulkOperation]:

@@ -182,11 +182,18 @@ def get(ports: Ports, caller: Principal, operation_id: str) -> BulkOperation:
         return _must_see(caller, work.bulk_operations.get(operation_id))
 
 
-def failures(ports: Ports, caller: Principal, operation_id: str, limit: int, offset: int) -> Page[BulkFailure]:
-    """What could not be done so far, by certificate. Raises as `get`."""
+def failures(
+    ports: Ports,
+    caller: Principal,
+    operation_id: str,
+    limit: int,
+    offset: int = 0,
+    after: tuple[str, str] | None = None,
+) -> Page[BulkFailure]:
+    """What could not be done so far, by certificate, `after` one of them or from an offset on. Raises as `get`."""
     with ports.work() as work:
         operation = _must_see(caller, work.bulk_operations.get(operation_id))
-        return work.bulk_operations.failures(operation.id, limit, offset)
+        return work.bulk_operations.failures(operation.id, limit, offset, after)
 
 
 def cancel(ports: Ports, caller: Principal, operation_id: str) -> BulkOperation:

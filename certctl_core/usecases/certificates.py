@@ -202,14 +202,21 @@ def page(ports: Ports, caller: Actor, query: Query) -> Page[ManagedCertificate]:
         return work.certificates.page(evolve(query, where=(*query.where, *scope.certificates(caller))))
 
 
-def versions(ports: Ports, caller: Actor, certificate_id: str, limit: int, offset: int) -> Page[CertificateVersion]:
-    """Newest first. An unknown certificate has none."""
+def versions(
+    ports: Ports,
+    caller: Actor,
+    certificate_id: str,
+    limit: int,
+    offset: int = 0,
+    after: tuple[int, str] | None = None,
+) -> Page[CertificateVersion]:
+    """Newest first, `after` a generation or from an offset on. An unknown certificate has none."""
     with ports.work() as work:
         if not caller.scope.is_everything:
             certificate = work.certificates.find(certificate_id)
             if certificate is None or not scope.sees(caller, certificate):
                 return Page((), 0)
-        return work.versions.page(CertificateId(certificate_id), limit, offset)
+        return work.versions.page(CertificateId(certificate_id), limit, offset, after)
 
 
 def deployments(ports: Ports, caller: Actor, certificate_id: str) -> tuple[DeployedTo, ...]:

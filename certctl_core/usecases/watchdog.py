@@ -43,11 +43,11 @@ def report(ports: Ports) -> int:
             return reported
 
 
-def page(ports: Ports, caller: Actor, limit: int, offset: int) -> Page[ManagedCertificate]:
-    """Certificates that are overdue by the clock, reported or not, those that have been for longest first."""
+def page(ports: Ports, caller: Actor, query: Query) -> Page[ManagedCertificate]:
+    """Certificates that are overdue by the clock, reported or not."""
     with ports.work() as work:
-        where = (*overdue(ports.clock.now()), *scope.certificates(caller))
-        return work.certificates.page(Query(where, sort="overdue_at", limit=limit, offset=offset))
+        where = (*query.where, *overdue(ports.clock.now()), *scope.certificates(caller))
+        return work.certificates.page(evolve(query, where=where))
 
 
 def count(work: Work, now: datetime, seen: Sequence[Where]) -> int:

@@ -16,6 +16,7 @@ from certctl_web.media.reading import read_time
 from certctl_web.media.writing import write_time
 
 F = TypeVar("F")
+T = TypeVar("T")
 W = TypeVar("W")
 
 PageNumber = Annotated[int, Fallback(1, 1, 1_000_000)]
@@ -24,23 +25,27 @@ PerPage = Annotated[int, Fallback(50, 1, 500)]
 
 
 @frozen(kw_only=True)
-class Numbered:
-    """Which page of a list that is read by page numbers."""
-
-    page: PageNumber = 1
-    per_page: PerPage = 50
-
-    @property
-    def offset(self) -> int:
-        return (self.page - 1) * self.per_page
-
-
-@frozen(kw_only=True)
-class Paging(Numbered):
+class Paging:
     """Which page of a list: by number or, from `next_cursor` of the page before on, by `cursor`, which neither skips
     nor repeats a row while others are added, and costs the same wherever it stands. It belongs to the list's order."""
 
+    page: PageNumber = 1
+    per_page: PerPage = 50
     cursor: str | None = None
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.per_page if self.cursor is None else 0
+
+    def after(self, sort: str, kind: type[T], *, descending: bool = False) -> tuple[T, str] | None:
+        """Behind which row the page begins, by sort value and id. Raises `Invalid` for what is no cursor of this
+        order."""
+        if self.cursor is None:
+            return None
+        value, identity = read_cursor(self.cursor, sort, descending=descending)
+        if type(value) is not kind:
+            raise Invalid.field("cursor", "is not a cursor", hint="Use next_cursor of the page before.")
+        return value, identity
 
     def ask(self, *where: Where, sort: str = "created_at", descending: bool = False) -> Query:
         """Raises `Invalid` for what is no cursor of this order."""
@@ -49,7 +54,7 @@ class Paging(Numbered):
             sort=sort,
             descending=descending,
             limit=self.per_page,
-            offset=self.offset if self.cursor is None else 0,
+            offset=self.offset,
             after=None if self.cursor is None else read_cursor(self.cursor, sort, descending=descending),
         )
 
@@ -75,7 +80,7 @@ class CursorPagedResponse(Generic[W]):
     page_size: int
 
 
-def paged(asked: Numbered, found: Page[F], of: Callable[[F], W]) -> PagedResponse[W]:
+def paged(asked: Paging, found: Page[F], of: Callable[[F], W]) -> PagedResponse[W]:
     return PagedResponse(
         data=tuple(of(item) for item in found.items),
         total=found.total,

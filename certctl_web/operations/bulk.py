@@ -19,7 +19,7 @@ from certctl_web.media.bulk import (
     BulkRevocationResult,
     BulkRevoke,
 )
-from certctl_web.media.paging import Numbered, PagedResponse, paged
+from certctl_web.media.paging import PagedResponse, Paging, paged
 from certctl_web.operation import Answer, Call, Operation, Row
 
 R = TypeVar("R")
@@ -59,9 +59,10 @@ def get(call: Call[None], _: None) -> BulkOperation:
     return BulkOperation.of(bulk.get(call.ports, call.caller, call.path["id"]))
 
 
-def failures(call: Call[Numbered], _: None) -> PagedResponse[BulkError]:
+def failures(call: Call[Paging], _: None) -> PagedResponse[BulkError]:
     asked = call.query
-    found = bulk.failures(call.ports, call.caller, call.path["id"], asked.per_page, asked.offset)
+    place = asked.after("certificate_id", str)
+    found = bulk.failures(call.ports, call.caller, call.path["id"], asked.per_page, asked.offset, place)
     return paged(call.query, found, BulkError.of)
 
 
@@ -131,7 +132,7 @@ ROWS: Final[tuple[Row, ...]] = (
         summary="List the certificates to which it could not be done, and why not",
         who=PEOPLE,
         run=failures,
-        query=Numbered,
+        query=Paging,
         answer=PagedResponse[BulkError],
     ),
     Operation(

@@ -23,7 +23,7 @@ from certctl_web.media.certificates import (
     Revoke,
     UpdateCertificate,
 )
-from certctl_web.media.paging import CursorPagedResponse, Numbered, PagedResponse, paged, write_cursor
+from certctl_web.media.paging import CursorPagedResponse, PagedResponse, Paging, paged, write_cursor
 from certctl_web.media.records import StatusResponse
 from certctl_web.operation import Answer, Call, Operation, Row
 
@@ -72,9 +72,10 @@ def archive(call: Call[None], _: None) -> None:
     certificates.archive(call.ports, call.caller, call.path["id"])
 
 
-def versions(call: Call[Numbered], _: None) -> PagedResponse[CertificateVersion]:
+def versions(call: Call[Paging], _: None) -> PagedResponse[CertificateVersion]:
     asked = call.query
-    found = certificates.versions(call.ports, call.caller, call.path["id"], asked.per_page, asked.offset)
+    place = asked.after("generation", int, descending=True)
+    found = certificates.versions(call.ports, call.caller, call.path["id"], asked.per_page, asked.offset, place)
     return paged(call.query, found, CertificateVersion.of)
 
 
@@ -165,7 +166,7 @@ ROWS: Final[tuple[Row, ...]] = (
         summary="List what was issued for a certificate, newest first",
         who=PEOPLE,
         run=versions,
-        query=Numbered,
+        query=Paging,
         answer=PagedResponse[CertificateVersion],
     ),
     Operation(

@@ -4,13 +4,13 @@ from typing import Final
 
 from certctl_core.usecases import watchdog
 from certctl_web.access import PEOPLE
-from certctl_web.media.paging import Numbered, PagedResponse, paged
+from certctl_web.media.paging import PagedResponse, Paging, paged
 from certctl_web.media.renewals import OverdueRenewal
 from certctl_web.operation import Call, Operation, Row
 
 
-def overdue(call: Call[Numbered], _: None) -> PagedResponse[OverdueRenewal]:
-    found = watchdog.page(call.ports, call.caller, call.query.per_page, call.query.offset)
+def overdue(call: Call[Paging], _: None) -> PagedResponse[OverdueRenewal]:
+    found = watchdog.page(call.ports, call.caller, call.query.ask(sort="overdue_at"))
     return paged(call.query, found, OverdueRenewal.of)
 
 
@@ -22,7 +22,7 @@ ROWS: Final[tuple[Row, ...]] = (
         summary="List certificates that should have been renewed by now and have not been, the longest overdue first",
         who=PEOPLE,
         run=overdue,
-        query=Numbered,
+        query=Paging,
         answer=PagedResponse[OverdueRenewal],
     ),
 )

@@ -291,6 +291,13 @@ def test_a_cursor_that_was_made_up_is_refused(three: Api, place: list[Any]) -> N
     assert (reply.status, reply.fields) == (400, ["cursor"])
 
 
+@pytest.mark.parametrize("value", [1, "one", 10**30, -1], ids=str)
+def test_a_cursor_of_versions_is_one_of_a_generation(three: Api, value: Any) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(["generation", True, value, "v"]).encode()).decode()
+    reply = three.get(f"/api/v1/certificates/mc-a/versions?cursor={cursor}")
+    assert (reply.status, reply.fields) == ((400, ["cursor"]) if value in ("one", 10**30) else (200, []))
+
+
 # --- agents ----------------------------------------------------------------------------------------------------------
 
 

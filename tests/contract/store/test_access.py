@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from certctl_core.errors import Invalid
+from certctl_core.errors import Invalid, NotFound
 from certctl_core.ids import AgentId
 from certctl_core.models.access import Role
 from certctl_core.models.agents import AgentCounts, AgentStatus

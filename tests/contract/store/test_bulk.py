@@ -89,6 +89,10 @@ class TestFailures:
             first, last = (work.bulk_operations.failures("bulk-1", 3, offset) for offset in (0, 3))
             assert (first.items, first.total, first.more) == (tuple(failures[:3]), 5, True)
             assert (last.items, last.total, last.more) == (tuple(failures[3:]), 5, False)
+            assert first.next is not None
+            assert last.next is None
+            behind = work.bulk_operations.failures("bulk-1", 3, after=(first.next.value, first.next.id))
+            assert (behind.items, behind.total) == (last.items, 5)
             assert work.bulk_operations.failures("nobody", 3, 0).items == ()
 
 

@@ -180,6 +180,10 @@ class TestVersions:
             last = work.versions.page("mc-1", 3, 2)
             assert (first.items, first.total, first.more) == ((versions[4], versions[3]), 5, True)
             assert (last.items, last.total, last.more) == (tuple(reversed(versions[:3])), 5, False)
+            assert first.next is not None
+            assert last.next is None
+            behind = work.versions.page("mc-1", 3, after=(first.next.value, first.next.id))
+            assert (behind.items, behind.total) == (last.items, 5)
             assert work.versions.page("nobody", 10, 0).total == 0
 
     def test_the_newest_of_each_key_holder_is_what_a_certificate_is_today(self, issued: OpenWork) -> None:

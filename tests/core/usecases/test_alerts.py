@@ -304,7 +304,7 @@ def test_a_renewal_that_never_came_is_reported_once_and_counted(world: World, is
     assert event.details["status"] == "RenewalInProgress"
     (message,) = told(world, N.RENEWAL_FAILURE)
     assert "should have been renewed by now" in message.message
-    (listed,) = watchdog.page(world.ports, ADMIN, 10, 0).items
+    (listed,) = watchdog.page(world.ports, ADMIN, Query(sort="overdue_at")).items
     assert listed.overdue_reported_at == world.clock.now()
 
 
