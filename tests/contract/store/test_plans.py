@@ -165,7 +165,20 @@ CROWD = b"""
     SELECT 'certver-' || n, 'mc-' || n / 2 + 1, n, 'agent-1', 'iss-1', to_hex(n), now(), now(),
            encode(sha256(n::text::bytea), 'hex'), '', chain.sha256
     FROM generate_series(1, 10000) AS n,
-         (SELECT sha256('') AS sha256) AS chain WHERE n > 0 AND EXISTS (SELECT FROM certificate_chains)
+         (SELECT sha256('') AS sha256) AS chain WHERE n > 0 AND EXISTS (SELECT FROM certificate_chains);
+
+    INSERT INTO certificate_revocations (id, certificate_id, issuer_id, serial_number, revoked_by, not_after, authority,
+        partition, entry, change, released_at, has_left)
+    SELECT 'rev-' || n, 'mc-7', 'iss-1', to_hex(n), 'admin', '2031-03-01Z'::timestamptz + n * interval '1 minute',
+        repeat('ab', 20), n % 50, '0', n, CASE WHEN n % 100 = 0 THEN '2031-03-01Z'::timestamptz END, n < 10000
+    FROM generate_series(1, 20000) AS n;
+    INSERT INTO crl_scopes (issuer_id, authority, partition, due_at)
+    SELECT 'iss-1', repeat('ab', 20), n, '2031-03-04Z'::timestamptz + n * interval '1 hour'
+    FROM generate_series(0, 1000) AS n;
+    INSERT INTO crl_generation_events (issuer_id, authority, partition, is_delta, crl_number, started_at, took, entries,
+        changes, next_update, succeeded)
+    SELECT 'iss-1', repeat('ab', 20), n % 50, false, n, '2031-03-01Z'::timestamptz + n * interval '1 second',
+        '1 second', 1, 1, '2031-03-05Z', true FROM generate_series(1, 10000) AS n;
 """
 # Twenty thousand events, three quarters of them sealed. Some actors, kinds and actions are of the first days only.
 CROWD += b""";
@@ -227,6 +240,14 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "a part of a name": lambda w: w.certificates.page(Query(where=(Where("names", "c4ca4238", Is.CONTAINS),))),
     "failed jobs": lambda w: w.jobs.page(Query(where=(Where("status", JobStatus.FAILED),), count=False)),
     "issued since": lambda w: w.attempts.issued_since("mc-7", AT),
+    "entries of a CRL": lambda w: w.revocations.listed(facts.SCOPE),
+    "entries of a delta": lambda w: w.revocations.changed(facts.SCOPE, 19_990),
+    "entries that leave": lambda w: w.revocations.leave(facts.SCOPE, AT, 100),
+    "revocations that nobody has assigned": lambda w: w.revocations.unassigned(100),
+    "the CRL that is due": lambda w: w.crls.claim_due(AT, LEASE),
+    "making of CRLs": lambda w: w.crls.history(facts.SCOPE, 5),
+    "the base of a delta": lambda w: w.crls.oldest_in_use(facts.SCOPE, AT),
+    "old makings of CRLs": lambda w: w.crls.forget(AT - 30 * DAY, 100),
     "revocation count": lambda w: w.revocations.count("iss-1"),
     "by serial number": lambda w: w.versions.with_serial("iss-1", "no such"),
     "newest issuing": lambda w: w.jobs.newest_issuing([f"mc-{n}" for n in range(1, 50)]),
@@ -268,6 +289,9 @@ BIG = {
     "bulk_operation_batches",
     "bulk_operation_failures",
     "notification_events",
+    "certificate_revocations",
+    "crl_scopes",
+    "crl_generation_events",
 }
 
 
