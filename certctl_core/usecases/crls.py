@@ -110,8 +110,8 @@ def overview(ports: Ports, caller: Actor) -> Sequence[Listed]:
 def first(ports: Ports, issuer_id: str, place: Place) -> StoredCrl | None:
     """The complete CRL of a place, made now when none ever was; None while somebody else makes it.
 
-    Raises `NotFound` for a place that no certificate names, and `NotConfigured` for an issuer whose CRL its own CA
-    publishes.
+    Raises `NotFound` for a place that no certificate names, `NotConfigured` for an issuer whose CRL its own CA
+    publishes, and `UpstreamUnavailable` when it could not be made: asking again does not have it tried sooner.
     """
     stored = published(ports, issuer_id, place)
     if stored is not None:
@@ -121,7 +121,11 @@ def first(ports: Ports, issuer_id: str, place: Place) -> StoredCrl | None:
     now = ports.clock.now()
     with ports.work() as work:
         stored = work.crls.find(scope.issuer_id, scope.authority, scope.partition)
-        duty = None if stored else work.crls.claim(scope, now, crl_scopes.LEASE)
+        known = work.crls.duty(scope)
+        is_put_off = known is not None and known.failures > 0 and known.due_at > now
+        duty = None if stored or is_put_off else work.crls.claim(scope, now, crl_scopes.LEASE)
+    if stored is None and is_put_off:
+        raise UpstreamUnavailable("the CRL could not be made", hint="It is tried again in a while.")
     if stored is not None or duty is None:
         return stored
     make(ports, duty)

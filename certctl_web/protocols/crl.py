@@ -5,10 +5,9 @@ A CRL may be large. It is read from the database once in the life of a process a
 which requests are answered part by part; so neither a request nor the process holds it in memory.
 """
 
-import re
 import time
-from datetime import datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Final
 
 from certctl_core.errors import NotConfigured, NotFound, UpstreamRejected, UpstreamUnavailable
@@ -18,14 +17,14 @@ from certctl_core.pki.distribution import Place
 from certctl_core.policy import crls as policy
 from certctl_core.ports import Ports
 from certctl_core.usecases import crls
+from certctl_web import conditional
 from certctl_web.access import ANYONE
+from certctl_web.kept import Kept, KeptFiles
 from certctl_web.operation import Answer, Call, Operation, Row
-from certctl_web.protocols.kept import Kept, KeptFiles
 
 _PATIENCE: Final = 3.0
 """Seconds to wait for the first CRL of an issuer, while another process makes it."""
 
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _KEPT: Final = KeptFiles(64)
 
 
@@ -62,13 +61,13 @@ def _first(ports: Ports, issuer_id: str, place: Place) -> StoredCrl:
 def _serve(call: Call[None], crl: StoredCrl) -> Answer[bytes]:
     now = call.ports.clock.now()
     headers = _headers(crl, now)
-    if _is_known(call, crl, headers["ETag"]):
+    if conditional.is_known(call.if_none_match, call.if_modified_since, headers["ETag"], crl.made_at):
         return Answer(status=304, headers=headers)
     kept = _kept(call, crl)
     if kept.digest != crl.digest:  # A newer one was published between the two looks.
         headers = _headers(kept.crl, now)
     headers["Accept-Ranges"] = "bytes"
-    wanted = _range(call.byte_range, kept.size)
+    wanted = conditional.part(call.byte_range, kept.size)
     if wanted is None:
         return Answer(stream=kept.read(0, kept.size), headers={**headers, "Content-Length": str(kept.size)})
     first, end = wanted
@@ -96,34 +95,6 @@ def _headers(crl: StoredCrl, now: datetime) -> dict[str, str]:
         "Expires": format_datetime(now + keep, usegmt=True),
         "Last-Modified": format_datetime(crl.made_at, usegmt=True),
     }
-
-
-def _is_known(call: Call[None], crl: StoredCrl, tag: str) -> bool:
-    """Whether the client has it (RFC 9110 section 13.2.2: a date counts for nothing beside an entity tag). Tags are
-    compared weakly, as section 13.1.2 says."""
-    if call.if_none_match:
-        known = {one.strip().removeprefix("W/") for one in call.if_none_match.split(",")}
-        return bool(known & {tag, "*"})
-    if not call.if_modified_since:
-        return False
-    try:
-        since = parsedate_to_datetime(call.if_modified_since)
-    except ValueError:
-        return False
-    return since.tzinfo is not None and crl.made_at < since + timedelta(seconds=1)
-
-
-def _range(asked: str, size: int) -> tuple[int, int] | None:
-    """The first octet and the one behind the last; None for the whole, which is also the answer to what is not
-    understood (RFC 9110 section 14.2)."""
-    found = _RANGE.fullmatch(asked.replace(" ", ""))
-    if found is None or not (found[1] or found[2]):
-        return None
-    if not found[1]:
-        return max(size - int(found[2]), 0), size
-    if found[2] and int(found[2]) < int(found[1]):
-        return None
-    return int(found[1]), min(int(found[2] or size) + 1, size)
 
 
 _ALSO: Final = {

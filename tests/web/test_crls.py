@@ -13,7 +13,7 @@ from certctl_core.models.access import Role
 from certctl_core.models.crls import CrlRules
 from certctl_core.pki.distribution import Place
 from certctl_core.usecases import crls
-from certctl_web.protocols.kept import KeptFiles
+from certctl_web.kept import KeptFiles
 from tests.stand_ins import MovableClock
 from tests.web.api import Api, make_api
 

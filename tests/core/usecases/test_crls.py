@@ -199,6 +199,18 @@ def test_a_slower_one_with_a_lower_number_replaces_nothing(world: World) -> None
 # Trouble
 
 
+def test_asking_for_the_first_crl_over_and_over_has_a_ca_in_trouble_tried_once(world: World) -> None:
+    world.ca.trouble = UpstreamUnavailable("the token is locked")
+    for _ in range(3):
+        with pytest.raises(UpstreamUnavailable):
+            crls.first(world.ports, ISSUER, Place())
+    (listed,) = crls.overview(world.ports, ADMIN)
+    assert len(listed.history) == listed.duty.failures == 1
+    world.ca.trouble = None
+    world.clock.advance(timedelta(minutes=1))
+    assert crls.first(world.ports, ISSUER, Place()) is not None
+
+
 def test_a_failure_is_on_record_and_tried_again(world: World) -> None:
     crls.sweep(world.ports)
     certificate = issued(world)
