@@ -50,17 +50,17 @@ def run(suite: Suite) -> None:
     with suite.fleet.copy(suite.place) as fleet, Server(fleet, environment=_SETTINGS) as server:
         report = suite.report("SCEP: a PKCSReq in, certificate issued, stored and audited, CertRep out (RSA-2048)")
         ra, senders = _registration_authority(server), [Sender.make() for _ in range(KEYS)]
-        load.run(server, map(_posted, _messages(senders, ra, 100)), connections=16)
+        load.run(server, map(_posted, _messages(senders, ra, 100)))
         messages, begun = list(_messages(senders, ra, DEVICES)), _issued(server)
-        enrolled = load.run(server, map(_posted, messages), connections=16)
+        enrolled = load.run(server, map(_posted, messages))
         issued = _issued(server) - begun
         if issued != DEVICES:
             raise AssertionError(f"{issued} certificates were issued for {DEVICES} devices")
         report.add(enrolled.rate("PKCSReq, one request each", ENROLMENTS))
-        again = load.run(server, map(_posted, messages), connections=16)
+        again = load.run(server, map(_posted, messages))
         report.add(Figure(what="the same again, answered the same", value=DEVICES / again.took, unit="/s"))
         cut = [message[:-20] for message in messages[:1000]]
-        refused = load.run(server, map(_posted, cut), connections=16)
+        refused = load.run(server, map(_posted, cut))
         report.add(Figure(what="a message cut off, over HTTPS", value=refused.usage.each(len(cut)).programs * 1000))
         if _issued(server) - begun != DEVICES:
             raise AssertionError("a message that was cut off has had something issued")

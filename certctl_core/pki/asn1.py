@@ -1,6 +1,7 @@
 """The little DER (X.690) that is written by hand, where the library's builders are too slow."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from certctl_core.errors import Invalid
@@ -64,6 +65,7 @@ def generalized_time(at: datetime) -> bytes:
     return b"\x18\x0f%04d%02d%02d%02d%02d%02dZ" % (at.year, at.month, at.day, at.hour, at.minute, at.second)
 
 
+@lru_cache(maxsize=256)
 def object_identifier(dotted: str) -> bytes:
     """OBJECT IDENTIFIER (X.690 section 8.19)."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))

@@ -52,13 +52,17 @@ def read_leniently(der: bytes, *, with_sha1: bool = False) -> x509.CertificateSi
     """As `read`, for a CSR in DER whose attributes may be in another order than DER has them in, which some clients
     write, and whose signature may use SHA-1 if that is said. What is returned has them in order; the signature of such
     a CSR was verified over what was sent, and does not verify over that."""
-    data = capped(der, "the CSR", MAX_CSR_BYTES)
+    try:
+        return read(der)
+    except Unreadable:
+        return _read_in_any_order(capped(der, "the CSR", MAX_CSR_BYTES), with_sha1=with_sha1)
+
+
+def _read_in_any_order(data: bytes, *, with_sha1: bool) -> x509.CertificateSigningRequest:
     with parsing("the CSR"):
         sent = typed.decode_der(_Csr, data)
         info = typed.decode_der(_CsrInfo, _whole(sent.info))
         ordered = sorted(map(_whole, info.attributes or ()))
-        if ordered == [*map(_whole, info.attributes or ())] and not with_sha1:
-            return read(data)
         head = b"".join((asn1.integer(info.version), _whole(info.subject), _whole(info.key)))
         mended = asn1.sequence(head, asn1.tlv(0xA0, b"".join(ordered)))
         csr = x509.load_der_x509_csr(

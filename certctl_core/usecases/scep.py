@@ -19,6 +19,7 @@ off.
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from attrs import frozen
@@ -43,7 +44,7 @@ from certctl_core.pki import cms, keys, names, paths, reading, scep
 from certctl_core.pki import csr as csr_reading
 from certctl_core.pki.cms import Cipher
 from certctl_core.pki.scep import FailInfo, IssuerAndSubject, MessageType, Named
-from certctl_core.policy import enrolling
+from certctl_core.policy import enrolling, intune
 from certctl_core.policy.intune import Verdict
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Work
@@ -247,26 +248,55 @@ def _holder(asked: _Asked) -> Client:
     )
 
 
+@frozen
+class _Use:
+    """What a message uses up: its nonce, and the challenge of a connector if it has one, for this transaction."""
+
+    door: Door
+    nonce: bytes
+    digest: bytes
+    challenge: intune.Challenge | None
+    transaction: bytes
+
+
 def _use_up(asked: _Asked, csr: x509.CertificateSigningRequest, admitted: Admitted) -> None:
     """Remember nonce and challenge, both or neither. Raises `Refused` for a replay, and `QuotaExceeded`."""
-    now, verdict = asked.now, None if admitted.signed is None else Verdict.GOOD
+    transaction = scep_challenges.transaction_of(asked.request, csr)
+    use = _Use(asked.door, asked.request.sender_nonce, asked.digest, admitted.signed, transaction)
+    problem = asked.ports.together.ask("scep messages", partial(_used_up, asked.ports), use)
+    if admitted.signed is not None:
+        _count(asked, _VERDICTS.get(type(problem), Verdict.GOOD))
+    if problem is not None:
+        raise problem
+
+
+_VERDICTS: Final[dict[type[object], Verdict]] = {
+    Refused: Verdict.REPLAYED,
+    QuotaExceeded: Verdict.RATE_LIMITED,
+}
+
+
+def _used_up(ports: Ports, uses: Sequence[_Use]) -> Sequence[Refused | QuotaExceeded | None]:
+    """What is wrong with each. Of several, one with which something is wrong has nothing remembered of any: they are
+    then asked for alone."""
+    now = ports.clock.now()
     try:
-        with asked.ports.work() as work:
-            _must_be_fresh(work, asked, now)
-            if admitted.signed is not None:
-                transaction = scep_challenges.transaction_of(asked.request, csr)
-                scep_challenges.use(work, asked.door, admitted.signed, transaction, now)
-    except (Refused, QuotaExceeded) as error:
-        verdict = verdict and (Verdict.RATE_LIMITED if isinstance(error, QuotaExceeded) else Verdict.REPLAYED)
-        raise
-    finally:
-        _count(asked, verdict)
+        with ports.work() as work:
+            # In one order everywhere, so that two transactions with the same nonces do not wait in a circle.
+            for use in sorted(uses, key=lambda one: one.nonce):
+                _must_be_fresh(work, use, now)
+                if use.challenge is not None:
+                    scep_challenges.use(work, use.door, use.challenge, use.transaction, now)
+    except (Refused, QuotaExceeded) as problem:
+        if len(uses) > 1:
+            raise
+        return [problem]
+    return [None] * len(uses)
 
 
-def _must_be_fresh(work: Work, asked: _Asked, now: datetime) -> None:
-    nonce = asked.request.sender_nonce
-    first = work.presented.present(NONCES + asked.door.label, nonce, asked.digest, now, now + REMEMBERED)
-    if first.used_for != asked.digest:
+def _must_be_fresh(work: Work, use: _Use, now: datetime) -> None:
+    first = work.presented.present(NONCES + use.door.label, use.nonce, use.digest, now, now + REMEMBERED)
+    if first.used_for != use.digest:
         raise Refused("the nonce has been used in another message")
     if now - first.at > REPEATABLE:
         raise Refused("the message is a replay of an old one")
