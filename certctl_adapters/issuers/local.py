@@ -27,7 +27,7 @@ from certctl_core.errors import (
 )
 from certctl_core.ids import mint
 from certctl_core.models.authorities import SEALED, AuthorityState
-from certctl_core.pki import ca, crl, delegate, distribution, keys, ocsp, reading
+from certctl_core.pki import ca, cms, crl, delegate, distribution, keys, ocsp, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.names import MAX_COMMON_NAME
@@ -42,6 +42,7 @@ from certctl_core.ports.issuer import (
     IssueRequest,
     ShowsChain,
     SignsCrls,
+    SignsMessages,
 )
 from certctl_core.ports.signer import KeptKey, KeyDrivers
 
@@ -104,7 +105,7 @@ class LocalSettings:
 
 
 @frozen
-class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates, CertifiesCas):
+class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates, CertifiesCas, SignsMessages):
     """Signs leafs with `authority`, and everything else with whichever of its CAs is meant. The same request gives the
     same certificate again, also when another CA has begun to sign new leafs meanwhile."""
 
@@ -130,6 +131,9 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
             raise UpstreamRejected(
                 f"the Local CA does not sign this: {problem.message}", hint=problem.hint
             ) from problem
+
+    def sign_message(self, content: bytes) -> bytes:
+        return cms.sign(content, cms.Signer(self.authority.certificate, self.authority.private_key))
 
     def _signing_at(self, at: datetime | None) -> Held:
         """The CA that signed new leafs at this time, if it still may; otherwise the one that does now."""

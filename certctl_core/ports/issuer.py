@@ -157,6 +157,16 @@ class CertifiesCas(HasAuthorities, Protocol):
         has no such CA."""
 
 
+@runtime_checkable
+class SignsMessages(Protocol):
+    """Signs messages (RFC 5652) with the key of its CA, for those who trust that CA and nothing else yet."""
+
+    @abstractmethod
+    def sign_message(self, content: bytes) -> bytes:
+        """A SignedData in DER, by the CA that signs new leafs. Raises `Invalid` when its key is of a kind that messages
+        are not signed with."""
+
+
 class Issuers(Protocol):
     """The registry: a configured issuer in, something that issues out. May read the store; never inside a `work`."""
 

@@ -38,7 +38,9 @@ from certctl_core.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from certctl_core.models.authorities import AuthorityState
 from certctl_core.models.certificates import CertificateVersion
+from certctl_core.models.delegates import Purpose
 from certctl_core.models.enrolment import Enrolment, EnrolmentProtocol
 from certctl_core.pki import cms, keys, names, paths, reading, scep
 from certctl_core.pki import csr as csr_reading
@@ -47,8 +49,9 @@ from certctl_core.pki.scep import FailInfo, IssuerAndSubject, MessageType, Named
 from certctl_core.policy import enrolling, intune
 from certctl_core.policy.intune import Verdict
 from certctl_core.ports import Ports
+from certctl_core.ports.issuer import SignsMessages
 from certctl_core.ports.store import Work
-from certctl_core.usecases import crls, enrolment, scep_challenges
+from certctl_core.usecases import crls, delegates, enrolment, scep_challenges
 from certctl_core.usecases.enrolment import Client, Deed, Enrol, Enrolled
 from certctl_core.usecases.scep_challenges import Admitted, TurnedAway
 from certctl_core.usecases.scep_doors import Door, Doors, Standing
@@ -92,9 +95,11 @@ def must_be_trusted(ports: Ports, door: Door, shown: x509.Certificate | None) ->
 # --- GetCACaps, GetCACert, GetNextCACert ------------------------------------------------------------------------------
 
 
-def capabilities(door: Door) -> Sequence[str]:
+def capabilities(ports: Ports, doors: Doors, door: Door) -> Sequence[str]:
     """What the door can do (section 3.5.2)."""
     found = ["AES", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512"]
+    if doors.standing(ports, door).announces:
+        found.append("GetNextCACert")
     if Cipher.TRIPLE_DES in door.accepted.ciphers:
         found.append("DES3")
     if cms.Digest.SHA1 in door.accepted.digests:
@@ -106,6 +111,27 @@ def authorities(ports: Ports, doors: Doors, door: Door) -> Sequence[x509.Certifi
     """The RA and the chain of the CA (section 4.2)."""
     standing = doors.standing(ports, door)
     return tuple(dict.fromkeys((standing.signer.certificate, *standing.chain)))
+
+
+def next_authorities(ports: Ports, doors: Doors, door: Door) -> bytes:
+    """The chain of the CA that will follow the present one, and its RA, in a message that the present CA has signed
+    (section 4.7): a CA that is active and has never signed new leafs, the newest of them. Raises `NotFound` while there
+    is none, or nobody who could tell."""
+    issuer = doors.standing(ports, door).issuer
+    with ports.work() as work:
+        coming = [
+            one
+            for one in work.authorities.of_issuer(issuer.id)
+            if one.state is AuthorityState.ACTIVE and one.signs_from is None and one.chain
+        ]
+    connected = ports.issuers.connect(issuer)
+    if not coming or not isinstance(connected, SignsMessages):
+        raise NotFound("the CA of this service is not about to be followed by another one")
+    chain = [reading.certificate(one) for one in coming[-1].chain]
+    identifier = reading.key_identifier_of(chain[0]).hex()
+    if door.own_ra is None:
+        chain.append(delegates.current(ports, issuer, Purpose.RA, door.label, authority=identifier).certificate)
+    return connected.sign_message(cms.degenerate(chain))
 
 
 # --- PKIOperation -----------------------------------------------------------------------------------------------------

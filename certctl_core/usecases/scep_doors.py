@@ -24,7 +24,7 @@ from certctl_core.pki import cms
 from certctl_core.policy import intune
 from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import ShowsChain
+from certctl_core.ports.issuer import ShowsChain, SignsMessages
 from certctl_core.usecases import catalog, delegates
 from certctl_core.usecases.delegates import Opened
 from certctl_core.usecases.enrolment import Belonging
@@ -77,12 +77,13 @@ class Door:
 @frozen(kw_only=True)
 class Standing:
     """Who speaks for the CA of a door: the one who signs, all to whom clients may still encipher, and the chain of the
-    CA, nearest first."""
+    CA, nearest first. `announces` says whether the CA can tell of the one that will follow it."""
 
     issuer: ConfiguredIssuer
     signer: cms.Signer
     recipients: tuple[cms.Recipient, ...]
     chain: tuple[x509.Certificate, ...]
+    announces: bool = False
 
 
 @define
@@ -122,10 +123,16 @@ class Doors:
 
 def _standing(ports: Ports, door: Door) -> Standing:
     issuer = catalog.get_issuer(ports, SYSTEM, door.issuer_id)
+    connected = ports.issuers.connect(issuer)
+    announces = isinstance(connected, SignsMessages)
     if door.own_ra is not None:
         own = door.own_ra()
         return Standing(
-            issuer=issuer, signer=_signer(own), recipients=(_recipient(own),), chain=_chain(ports, issuer, own)
+            issuer=issuer,
+            signer=_signer(own),
+            recipients=(_recipient(own),),
+            chain=tuple(connected.chain()) if isinstance(connected, ShowsChain) else own.chain,
+            announces=announces,
         )
     present = delegates.current(ports, issuer, Purpose.RA, door.label)
     living = delegates.living(ports, issuer.id, Purpose.RA, door.label)
@@ -134,6 +141,7 @@ def _standing(ports: Ports, door: Door) -> Standing:
         signer=_signer(present),
         recipients=tuple(_recipient(one) for one in living),
         chain=present.chain,
+        announces=announces,
     )
 
 
@@ -145,8 +153,3 @@ def _recipient(opened: Opened) -> cms.Recipient:
     if not isinstance(opened.private_key, rsa.RSAPrivateKey):
         raise NotConfigured("the RA of SCEP needs an RSA key", hint="What clients send is enciphered to it.")
     return cms.Recipient(opened.certificate, opened.private_key)
-
-
-def _chain(ports: Ports, issuer: ConfiguredIssuer, own: Opened) -> tuple[x509.Certificate, ...]:
-    connected = ports.issuers.connect(issuer)
-    return tuple(connected.chain()) if isinstance(connected, ShowsChain) else own.chain

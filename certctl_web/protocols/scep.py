@@ -21,6 +21,7 @@ from certctl_web.operation import JSON, Answer, Call, Operation, Row
 
 CLIENT: Final = "pkiclient.exe"
 _MESSAGE: Final = "application/x-pki-message"
+_NEXT: Final = "application/x-x509-next-ca-cert"
 _CERTIFICATES: Final = "application/x-x509-ca-ra-cert"
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _MUTUAL: Final = "/scep-mtls"
@@ -33,11 +34,14 @@ def ask(call: Call[ScepQuery], _: None) -> Answer[bytes]:
     door = _door(call)
     match call.query.operation:
         case "GetCACaps":
-            lines = "".join(f"{one}\n" for one in scep.capabilities(door))
+            lines = "".join(f"{one}\n" for one in scep.capabilities(call.ports, call.options.scep, door))
             return Answer(raw=lines.encode("ascii"), media_type="text/plain", headers=_NO_STORE)
         case "GetCACert":
-            found = scep.authorities(call.ports, call.options.scep, door)
-            return Answer(raw=cms.degenerate(found), media_type=_CERTIFICATES, headers=_NO_STORE)
+            found = cms.degenerate(scep.authorities(call.ports, call.options.scep, door))
+            return Answer(raw=found, media_type=_CERTIFICATES, headers=_NO_STORE)
+        case "GetNextCACert":
+            found = scep.next_authorities(call.ports, call.options.scep, door)
+            return Answer(raw=found, media_type=_NEXT, headers=_NO_STORE)
         case "PKIOperation":
             return _operate(call, door, call.query.unpacked())
         case other:
@@ -111,7 +115,7 @@ def _rows() -> Iterator[Row]:
                 errors=(NotConfigured, NotFound, NotAuthenticated, UpstreamRejected),
                 reads_peer=path.startswith(_MUTUAL),
                 media_type=_MESSAGE,
-                media_types=("text/plain", _CERTIFICATES) if method == "GET" else (),
+                media_types=("text/plain", _CERTIFICATES, _NEXT) if method == "GET" else (),
                 accepts=_MESSAGE if method == "POST" else JSON,
                 accepts_any=method == "POST",
             )

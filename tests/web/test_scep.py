@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from certctl_adapters.memory import MemoryStore
 from certctl_core.models.access import Role
@@ -88,7 +88,8 @@ def test_a_client_asks_what_the_service_can_do(api: Api) -> None:
     found = api.get("/scep?operation=GetCACaps", by=None)
     assert (found.status, found.headers["content-type"]) == (200, "text/plain")
     lines = found.content.decode().splitlines()
-    assert {"AES", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512"} == set(lines)
+    expected = {"AES", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512", "GetNextCACert"}
+    assert set(lines) == expected
     assert b"DES3\n" in api.get("/scep/phones?operation=GetCACaps", by=None).content
 
 
@@ -99,6 +100,22 @@ def test_a_client_is_given_the_ra_and_the_chain_of_the_ca(api: Api) -> None:
     assert ra == devices.registration_authority()
     issuer = api.get("/.well-known/pki/ca/iss-local", by=None).content
     assert [one.public_bytes(Encoding.DER) for one in authorities] == [issuer]
+
+
+def test_a_client_is_told_of_the_ca_that_comes(api: Api) -> None:
+    assert api.get("/scep?operation=GetNextCACert", by=None).status == 404
+    present = x509.load_der_x509_certificate(api.get("/.well-known/pki/ca/iss-local", by=None).content)
+    asked = {"name": "Next CA", "subject": {"common_name": "Next CA"}}
+    made = api.post("/api/v1/issuers/iss-local/intermediates", asked)
+    assert made.status == 201, made.content
+    found = api.get("/scep?operation=GetNextCACert", by=None)
+    assert (found.status, found.headers["content-type"]) == (200, "application/x-x509-next-ca-cert")
+    message = cms.read_signed(found.content)
+    assert message.signer == present
+    (coming,) = pkcs7.load_der_pkcs7_certificates(message.content or b"")
+    assert coming.subject == strangers.name("Next CA")
+    assert api.post(f"/api/v1/intermediates/{made.json['id']}/activate", {}).status == 200
+    assert api.get("/scep?operation=GetNextCACert", by=None).status == 404
 
 
 PATHS = ("/scep", "/scep/pkiclient.exe", "/cgi-bin/pkiclient.exe", "/scep/phones", "/scep/phones/pkiclient.exe")

@@ -10,11 +10,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.errors import NotFound, Unreadable
-from certctl_core.ids import IssuerId, OwnerId, RenewalPolicyId, TeamId
+from certctl_core.ids import AuthorityId, IssuerId, OwnerId, RenewalPolicyId, TeamId
+from certctl_core.models.authorities import CertificateAuthority
 from certctl_core.models.certificates import CertificateSource, RevocationReason
 from certctl_core.models.delegates import Purpose
 from certctl_core.models.enrolment import EnrolmentProtocol
-from certctl_core.pki import asn1, cms
+from certctl_core.pki import asn1, ca, cms
+from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.scep import FailInfo, MessageType
 from certctl_core.policy import intune
 from certctl_core.policy.shared_secret import SharedSecret
@@ -155,6 +157,49 @@ def test_a_client_that_could_not_open_the_answer_is_refused_before_anything_is_i
     device = Device(certificate=strangers.certificate("e", public_key=key.public_key()), signing_key=key)
     answered = service.answered(device.pkcs_req(service.ra, SECRET))
     assert (answered.outcome, service.versions()) == ("bad_alg", 0)
+
+
+# The CA that comes
+
+
+def _coming(world: World) -> ca.Authority:
+    """Another CA of the issuer, which has not signed anything yet."""
+    coming = ca.create_root("Next CA", KeyKind.ECDSA_P256, START, timedelta(days=3650))
+    world.ca.older.append(coming)
+    with world.ports.work() as work:
+        work.authorities.add(
+            CertificateAuthority(
+                id=AuthorityId("ca-next"),
+                issuer_id=IssuerId("iss-local"),
+                name="Next CA",
+                subject="CN=Next CA",
+                chain=tuple(one.public_bytes(Encoding.DER) for one in coming.chain),
+                created_at=START,
+                updated_at=START,
+            )
+        )
+    return coming
+
+
+def test_the_present_ca_tells_of_the_next_one_and_its_ra(world: World) -> None:
+    service = Service(world, own_ra=None)
+    coming = _coming(world)
+    message = cms.read_signed(scep.next_authorities(world.ports, service.doors, service.door))
+    assert message.signer == world.ca.authority.certificate
+    assert message.content is not None
+    ra, authorities = devices.authorities(message.content)
+    assert authorities == (coming.certificate,)
+    assert ra.issuer == coming.certificate.subject
+    assert ra != service.ra
+    device = Device()
+    assert service.ask(device, device.pkcs_req(ra, SECRET)).signer == service.ra
+
+
+def test_there_is_nothing_to_tell_while_no_ca_comes(service: Service) -> None:
+    with pytest.raises(NotFound):
+        scep.next_authorities(service.world.ports, service.doors, service.door)
+    _coming(service.world)
+    assert scep.next_authorities(service.world.ports, service.doors, service.door)
 
 
 # Repetitions and replays
@@ -308,10 +353,14 @@ def test_a_signing_time_that_is_not_of_now_is_a_bad_time(service: Service) -> No
         assert said.status == "0" if good else failed(said, FailInfo.BAD_TIME)
 
 
-def test_what_the_door_can_do_says_what_it_accepts() -> None:
-    assert "DES3" not in scep.capabilities(DOOR)
-    assert {"AES", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512"} <= set(scep.capabilities(DOOR))
-    assert {"DES3", "SHA-1"} <= set(scep.capabilities(evolve(DOOR, accepted=devices.EVERYTHING)))
+def test_what_the_door_can_do_says_what_it_accepts(world: World) -> None:
+    def can(**changes: Any) -> set[str]:
+        service = Service(world, **changes)
+        return set(scep.capabilities(world.ports, service.doors, service.door))
+
+    always = {"AES", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512", "GetNextCACert"}
+    assert can() == always
+    assert can(accepted=devices.EVERYTHING) == always | {"DES3", "SHA-1"}
 
 
 # Pending

@@ -16,7 +16,7 @@ from certctl_core.models.agents import Agent
 from certctl_core.models.catalog import ConfiguredIssuer, ConfiguredTarget, Owner, RenewalPolicy, Team
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import Job, JobStatus
-from certctl_core.pki import ca, crl, csr, delegate, keys, ocsp
+from certctl_core.pki import ca, cms, crl, csr, delegate, keys, ocsp
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CrlPlan, DelegatePlan, OcspAnswer, OcspQuestion
 from certctl_core.ports import Ports
@@ -31,6 +31,7 @@ from certctl_core.ports.issuer import (
     Ordered,
     ShowsChain,
     SignsCrls,
+    SignsMessages,
 )
 from certctl_core.ports.store import Query, Work
 from certctl_core.ports.target import TargetCatalog
@@ -42,7 +43,7 @@ ADMIN = Principal("alice", Role.ADMIN)
 
 
 @define
-class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates):
+class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates, SignsMessages):
     """Signs what it is asked, unless `trouble` says otherwise. Refuses to be called inside a transaction."""
 
     __test__ = False
@@ -78,6 +79,10 @@ class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates):
 
     def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:
         return ocsp.sign_response(self.authority, question, answer)
+
+    def sign_message(self, content: bytes) -> bytes:
+        assert not self.store.in_transaction, "a CA was called while a transaction was open"
+        return cms.sign(content, cms.Signer(self.authority.certificate, self.authority.private_key))
 
     def authorities(self) -> Sequence[AuthorityFacts]:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
