@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from tests.mutations import der
 
 BATCH: Final = 40
-PATIENCE: Final = 20.0
+_TO_START: Final = 60.0
+PATIENCE: Final = 30.0
 """Seconds to wait for a batch before the process is taken to hang. A reader may take less for each input."""
 
 MOST_GROWTH: Final = 50 * 1024
@@ -53,7 +54,7 @@ class ReaderProcess:
         command = [sys.executable, "-W", "ignore", "-m", "tests.mutations", self.name]
         command += ["as is"] if self.as_is else []
         self._process = subprocess.Popen(command, cwd=_PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.seeds = tuple(bytes.fromhex(one) for one in json.loads(self._line()))
+        self.seeds = tuple(bytes.fromhex(one) for one in json.loads(self._line(_TO_START)))
 
     def stop(self) -> None:
         if self._process is not None:
@@ -61,10 +62,10 @@ class ReaderProcess:
             self._process.communicate()
             self._process = None
 
-    def _line(self) -> bytes:
+    def _line(self, patience: float) -> bytes:
         assert self._process is not None
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], self.patience)
+        ready, _, _ = select.select([self._process.stdout], [], [], patience)
         line = self._process.stdout.readline() if ready else b""
         if line:
             return line
@@ -96,7 +97,7 @@ class ReaderProcess:
         try:
             self._process.stdin.write(len(batch).to_bytes(4, "big") + message)
             self._process.stdin.flush()
-            return json.loads(self._line())
+            return json.loads(self._line(self.patience))
         except (Broken, BrokenPipeError) as problem:
             self.stop()
             raise Broken(f"one of {[one.hex() for one in batch]}\n{problem}") from None
