@@ -55,7 +55,14 @@ def certificate(data: bytes | str) -> x509.Certificate:
     """One certificate in DER, or the first of a PEM text. Raises `TooLarge` and `Unreadable`."""
     raw = capped(data, "the certificate", MAX_CERTIFICATE_BYTES)
     with parsing("the certificate"):
-        return x509.load_pem_x509_certificate(raw) if is_pem(raw) else x509.load_der_x509_certificate(raw)
+        found = x509.load_pem_x509_certificate(raw) if is_pem(raw) else x509.load_der_x509_certificate(raw)
+        look_at_all_of(found)
+        return found
+
+
+def look_at_all_of(certificate: x509.Certificate) -> None:
+    """Parts are parsed when they are asked for. Asks now, so that nothing raises later. To be called in `parsing`."""
+    _ = certificate.subject, certificate.issuer, certificate.extensions
 
 
 def certificates(data: bytes | str, *, limit: int = MAX_BUNDLE_COUNT) -> tuple[x509.Certificate, ...]:

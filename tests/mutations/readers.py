@@ -309,7 +309,10 @@ def _read_scep(data: bytes) -> object:
     """A message as a server reads it (RFC 8894 section 3.2), the envelope within too."""
     request = scep.receive(data)
     storable(request.transaction_id)
-    return request.verified(_ALL).content([_RA], _ALL)
+    request = request.verified(_ALL)
+    assert request.signer
+    storable([request.signer.subject.rfc4514_string(), request.signer.issuer.rfc4514_string()])
+    return request.content([_RA], _ALL)
 
 
 def _scep_messages() -> Sequence[bytes]:

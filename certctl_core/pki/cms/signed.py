@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.errors import Invalid, Refused, Unreadable
-from certctl_core.pki import asn1, keys
+from certctl_core.pki import asn1, keys, reading
 from certctl_core.pki.cms.algorithms import MODERN, Accepted, Digest
 from certctl_core.pki.cms.structures import (
     DATA,
@@ -102,6 +102,7 @@ class Unverified:
             _digests_must_agree(self.attributes, self._content_type, self.content or b"", digest)
             received = asn1.tlv(asn1.SET, b"".join(whole(one) for one in info.signed_attributes or ()))
             _verify(signer, info, digest, received)
+            reading.look_at_all_of(signer)
         return Signed(
             content=self.content,
             attributes=self.attributes,

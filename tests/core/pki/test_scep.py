@@ -202,3 +202,14 @@ def test_a_changed_message_is_a_typed_error_or_what_it_was(data: st.DataObject) 
         assert isinstance(asked, x509.CertificateSigningRequest)
         assert keys.same_key(asked, device.key)
         assert asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == device.common_name
+
+
+def test_a_signer_whose_name_cannot_be_read_is_not_believed() -> None:
+    """A client signs its own certificate, and can write anything there: here a BIT STRING where a text must be."""
+    device = Device()
+    message, certificate = device.pkcs_req(RA), device.own_certificate.public_bytes(Encoding.DER)
+    before, text, after = certificate.rpartition(b"\x0c\x14device-1.example.com")
+    assert message.count(certificate) == 1
+    request = scep.receive(message.replace(certificate, before + b"\x03" + text[1:] + after))
+    with pytest.raises(Unreadable, match="UNIQUE_IDENTIFIER"):
+        request.verified(cms.MODERN)
