@@ -164,7 +164,7 @@ class TestSchema:
             agent_group_members agent_groups agents audit_events certificate_profiles certificate_revocations
             certificate_target_mappings certificate_versions deployment_targets discovered_certificates discovery_scans
             endpoint_health_checks endpoint_health_history issuers jobs managed_certificates network_scan_targets
-            notification_events owners policy_rules policy_violations renewal_policies teams crl_cache
+            notification_events owners policy_rules policy_violations renewal_policies teams crl_scopes crl_blocks
             crl_generation_events delegates scep_probe_results acme_accounts acme_orders
             acme_authorizations acme_challenges acme_nonces issuance_approval_requests
             issuance_attempts api_keys join_tokens sessions certificate_authorities scheduler_loops api_calls
