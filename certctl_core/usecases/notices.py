@@ -6,6 +6,7 @@ from typing import Final
 
 from certctl_core.models.catalog import ConfiguredTarget, RenewalPolicy
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, ManagedCertificate, RevocationReason
+from certctl_core.models.enrolment import is_renewed_by_device
 from certctl_core.models.policies import PolicyRule, Severity
 from certctl_core.models.records import AlertSeverity, NotificationType
 from certctl_core.usecases.notifications import Notice
@@ -53,7 +54,9 @@ def renewal_overdue(certificate: ManagedCertificate) -> Notice:
         certificate,
         f"The certificate {_called(certificate)} should have been {wanted} by now and has not been. "
         f"It is {certificate.status.value}{reason}{_present(certificate)}",
-        "See whether its agents are online and what its jobs say; "
+        _ask_the_device(certificate)
+        if is_renewed_by_device(certificate)
+        else "See whether its agents are online and what its jobs say; "
         f"to begin anew: certctl certs renew {certificate.id} --force.",
     )
 
@@ -167,8 +170,18 @@ def _ends(certificate: ManagedCertificate, now: datetime) -> str:
     return f"ends in {days} {'day' if days == 1 else 'days'}, on {at}"
 
 
+def _ask_the_device(certificate: ManagedCertificate) -> str:
+    return (
+        f"The device that enrolled for it renews it, by {certificate.source.value}; nobody else has its key. "
+        "See whether the device is still in use, and why it does not renew; "
+        "if it is not, revoke or archive the certificate."
+    )
+
+
 def _next_step(certificate: ManagedCertificate, policy: RenewalPolicy) -> str:
     command = f"certctl certs renew {certificate.id}"
+    if is_renewed_by_device(certificate):
+        return _ask_the_device(certificate)
     if certificate.status is CertificateStatus.RENEWAL_IN_PROGRESS:
         return f"Its renewal is under way; see how it goes with: certctl certs get {certificate.id}."
     if certificate.status_reason:

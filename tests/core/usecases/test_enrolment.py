@@ -30,6 +30,7 @@ from certctl_core.pki import ca, names
 from certctl_core.ports.issuer import Issued, IssueRequest, Ordered
 from certctl_core.ports.store import Query
 from certctl_core.usecases import (
+    alerts,
     approvals,
     certificates,
     enrolment,
@@ -38,6 +39,7 @@ from certctl_core.usecases import (
     jobs,
     renewal,
     revocation,
+    watchdog,
 )
 from certctl_core.usecases.enrolment import Belonging, Client, Deed, Enrol, Enrolled
 from certctl_core.usecases.enrolment_secrets import CreateSecret
@@ -446,6 +448,18 @@ def test_the_schedule_opens_no_job_that_nobody_could_answer(world: World) -> Non
     assert len(world.jobs()) == 1
     with pytest.raises(Conflict, match="on the device"):
         renewal.renew(world.ports, ADMIN, enrolled.certificate.id)
+
+
+def test_the_owner_is_told_that_the_device_is_late_and_before_the_end(world: World) -> None:
+    enrol(world, request(world))
+    world.clock.advance(timedelta(days=75))
+    renewal.sweep(world.ports)
+    assert alerts.sweep(world.ports) + watchdog.report(world.ports) > 0
+
+    with world.ports.work() as work:
+        messages = [one.message for one in work.notifications.page(Query()).items]
+    assert any("should have been renewed" in message for message in messages)
+    assert all("The device that enrolled for it renews it, by EST" in message for message in messages)
 
 
 def test_a_device_renews_what_is_expiring_and_what_failed(world: World) -> None:
