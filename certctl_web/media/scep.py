@@ -20,7 +20,7 @@ class ScepQuery:
     """RFC 8894 section 4.1. `message` is base64 for PKIOperation, and has no meaning elsewhere."""
 
     operation: Annotated[str, Length(0, 64), PLAIN] = ""
-    message: Annotated[str, Length(0, 65536)] = ""
+    message: Annotated[str, Length(0, 7500)] = ""
 
     def unpacked(self) -> bytes:
         """The message. A `+` that the client did not escape has become a space. Raises `Unreadable`."""

@@ -5,7 +5,7 @@ from typing import Any
 import schemathesis
 
 
-@schemathesis.serializer("application/ocsp-request", "application/pkcs10")
+@schemathesis.serializer("application/ocsp-request", "application/pkcs10", "application/x-pki-message")
 def ocsp_request(_context: Any, value: Any) -> bytes:
     """Bodies of other protocols are bytes."""
     return value if isinstance(value, bytes) else str(value).encode()
