@@ -149,6 +149,8 @@ def look_around(ports: Ports, make: Callable[[Ports, CrlDuty], int]) -> Iterator
     for issuer_id in due:
         try:
             _look_at(ports, issuer_id, make)
+        except NotConfigured:
+            continue  # It has no CA yet, or none any more; what was published is made on its own account.
         except CertctlError as problem:
             yield f"{issuer_id}: {problem}"
 

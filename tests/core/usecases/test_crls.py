@@ -563,6 +563,14 @@ def test_an_issuer_that_publishes_its_own_crl_has_none_here(world: World) -> Non
         crls.first(ports, ISSUER, Place())
 
 
+def test_an_issuer_that_has_no_ca_yet_is_no_trouble(world: World) -> None:
+    class Bare:
+        def connect(self, configured: object) -> object:
+            raise NotConfigured("the issuer has no CA yet")
+
+    assert crls.sweep(evolve(world.ports, issuers=Bare())) == 0
+
+
 def test_the_same_order_names_the_same_part_again(world: World) -> None:
     ports = with_rules(world, partitions=16)
     crls.sweep(ports)
