@@ -54,6 +54,7 @@ class Worker:
         self._loops = {loop.name: loop for loop in run}
         self._locks = SharedLocks(url)
         self._stopping = False
+        self._errors: dict[str, str] = {}
         self._loop_queue = Queue(url, "loops", self._take_loop, wait=False)
         self._job_queue = Queue(url, "jobs", self._take_jobs, wait=True)
         self.looked_for_lost_at = time.monotonic()
@@ -108,8 +109,12 @@ class Worker:
             items = loop.run(Duty(self._ports, self._settings, self._call_workers))
         except Exception as problem:  # whatever a loop does wrong, the others go on
             error = str(problem) or type(problem).__name__
-            log.exception("loop failed", loop=loop.name)
+            if error == self._errors.get(loop.name):
+                log.warning("loop fails as before", loop=loop.name)
+            else:
+                log.exception("loop failed", loop=loop.name)
         took = timedelta(seconds=time.monotonic() - began)
+        self._errors[loop.name] = error
         loops.finished(self._ports, loop.name, took, items, error)
         metrics.ran(loop.name, "failed" if error else "completed", took)
         if items:

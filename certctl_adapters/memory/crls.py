@@ -244,6 +244,7 @@ class MemoryCrls(Crls):
             failing=sum(1 for duty in self._duties() if duty.failures),
             ended=sum(1 for one in self._stored() if one.next_update <= now and self._is_wanted(one, now)),
             oldest_due=min((duty.due_at for duty in self._duties() if duty.due_at <= now), default=None),
+            error=max((duty.last_error for duty in self._duties() if duty.failures), default=""),
         )
 
     def _is_wanted(self, crl: StoredCrl, now: datetime) -> bool:

@@ -319,7 +319,8 @@ class PostgresCrls(Crls):
                     SELECT count(*) FROM crls JOIN crl_scopes AS s USING (issuer_id, authority, partition)
                     WHERE next_update <= %(now)s AND (s.failures > 0 OR s.due_at <= %(now)s)
                 ),
-                (SELECT min(due_at) FROM crl_scopes WHERE due_at <= %(now)s)
+                (SELECT min(due_at) FROM crl_scopes WHERE due_at <= %(now)s),
+                (SELECT coalesce(max(last_error), '') FROM crl_scopes WHERE failures > 0)
             """,
             {"now": now},
         )

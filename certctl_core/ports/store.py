@@ -757,11 +757,12 @@ class Delegates(Protocol):
 @frozen
 class CrlTrouble:
     """`failing` could not be made when it was last tried, and of those that are due `ended` are over. `oldest_due` is
-    since when the one that has waited for longest has been due."""
+    since when the one that has waited for longest has been due, `error` what was wrong with one that failed."""
 
     failing: int = 0
     ended: int = 0
     oldest_due: datetime | None = None
+    error: str = ""
 
 
 class Crls(Protocol):

@@ -17,6 +17,7 @@ An entry stays until it was on a CRL made after its certificate's end (RFC 5280 
 thisUpdate of the CRL that is published was on that one.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -144,18 +145,21 @@ def of_certificate(ports: Ports, issuer_id: str, serial_number: str) -> StoredCr
 
 
 def sweep(ports: Ports) -> int:
-    """Make every CRL that is due. Returns how many were made. Raises `UpstreamUnavailable` in the end when some of them
-    could not be."""
+    """Make every CRL that is due. Returns how many were made. Raises `UpstreamUnavailable` in the end for as long as
+    there is one that cannot be made, also when it was not tried this time."""
     crl_scopes.assign(ports)
-    made, problems = 0, list(crl_scopes.look_around(ports, make))
+    problems = list(crl_scopes.look_around(ports, make))
     began = ports.clock.now()  # What becomes due from here on is for the next run.
+    made = 0
     while (duty := _claim_due(ports, began)) is not None:
-        try:
+        with contextlib.suppress(CertctlError):  # It is on record, and told in the end.
             made += make(ports, duty)
-        except CertctlError as problem:
-            problems.append(f"{duty.scope.key}: {problem}")
+    with ports.work() as work:
+        trouble = work.crls.trouble(began)
+    if trouble.failing:
+        problems.append(f"{trouble.failing} cannot be made: {trouble.error}")
     if problems:
-        raise UpstreamUnavailable(f"{len(problems)} CRLs could not be made: {'; '.join(problems[:3])}")
+        raise UpstreamUnavailable(f"CRLs: {'; '.join(problems[:3])}")
     return made
 
 

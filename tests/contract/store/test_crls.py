@@ -223,7 +223,7 @@ class TestDuties:
             work.crls.fail(SCOPE, "no key", AT + SECOND)
             work.crls.fail(SCOPE, "no luck", AT + HOUR)
             assert work.crls.duty(SCOPE) == facts.duty(due_at=AT + HOUR, failures=2, last_error="no luck")
-            assert work.crls.trouble(AT).failing == 1
+            assert (work.crls.trouble(AT).failing, work.crls.trouble(AT).error) == (1, "no luck")
             work.crls.finish(SCOPE, 0, AT, AT + DAY)
             assert work.crls.duty(SCOPE) == facts.duty(due_at=AT + DAY)
             assert work.crls.trouble(AT).failing == 0

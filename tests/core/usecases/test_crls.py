@@ -216,13 +216,16 @@ def test_a_failure_is_on_record_and_tried_again(world: World) -> None:
     certificate = issued(world)
     revocation.revoke(world.ports, ADMIN, certificate.id, RevocationReason.SUPERSEDED)
     world.ca.trouble = UpstreamUnavailable("the token is locked")
-    with pytest.raises(UpstreamUnavailable, match=r"1 CRLs could not be made.*the token is locked"):
+    with pytest.raises(UpstreamUnavailable, match=r"1 cannot be made: the token is locked"):
         crls.sweep(world.ports)
     (listed,) = crls.overview(world.ports, ADMIN)
     assert (listed.duty.failures, listed.duty.last_error) == (1, "the token is locked")
     assert listed.history[0].error == "the token is locked"
     assert not listed.history[0].succeeded
-    assert crls.sweep(world.ports) == 0
+    with pytest.raises(UpstreamUnavailable, match="the token is locked"):
+        crls.sweep(world.ports)
+    (same,) = crls.overview(world.ports, ADMIN)
+    assert same.history == listed.history
     world.ca.trouble = None
     world.clock.advance(timedelta(seconds=30))
     assert crls.sweep(world.ports) == 1
@@ -233,7 +236,7 @@ def test_a_failure_is_on_record_and_tried_again(world: World) -> None:
 
 def test_an_error_nobody_foresaw_is_no_different(world: World) -> None:
     world.ca.trouble = RuntimeError("boom")
-    with pytest.raises(UpstreamUnavailable, match="RuntimeError: boom"):
+    with pytest.raises(UpstreamUnavailable, match="boom"):
         crls.sweep(world.ports)
     (listed,) = crls.overview(world.ports, ADMIN)
     assert listed.duty.last_error == "boom"
