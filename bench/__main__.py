@@ -24,6 +24,7 @@ BENCHMARKS: Final = (
     "est",
     "import",
     "bulk",
+    "ocsp",
 )
 
 

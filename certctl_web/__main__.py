@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(asked: argparse.Namespace) -> int:
     """Do what was asked; an operator's mistake is one line and what to do, never a traceback."""
-    if asked.command == "web":
+    if asked.command in ("web", "pki"):
         from gevent import monkey
 
         monkey.patch_all()
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, does, about in (
         ("web", _web, "serve the HTTPS API and the dashboard"),
+        ("pki", _pki, "serve CRLs, OCSP and CA certificates over plain HTTP"),
         ("worker", _worker, "run the loops and the jobs"),
     ):
         part = add(name, does, about)
@@ -130,7 +131,18 @@ def _everything(_asked: argparse.Namespace) -> int:
     leash = ("--supervised-by", str(os.getpid()), "--gate", str(gate.number))
     web = Part("web", _part_command("web", *leash, "--listener", str(number)), keeps=(gate.number, number))
     worker = Part("worker", _part_command("worker", *leash), keeps=(gate.number,))
-    supervisor = Supervisor((web, worker), stop, settings.lifecycle.shutdown_timeout, draining=listener.close)
+    parts, listeners = [web, worker], [listener]
+    if settings.pki.port:
+        plain = listen(settings.pki.host, settings.pki.port, names="PKI_HTTP")
+        keeps = (gate.number, plain.fileno())
+        parts.append(Part("pki", _part_command("pki", *leash, "--listener", str(plain.fileno())), keeps))
+        listeners.append(plain)
+
+    def draining() -> None:
+        for one in listeners:
+            one.close()
+
+    supervisor = Supervisor(parts, stop, settings.lifecycle.shutdown_timeout, draining=draining)
     with shared_measurements():
         supervisor.start()
         try:
@@ -174,6 +186,38 @@ def _web(asked: argparse.Namespace) -> int:
             pair = bootstrap.server_pair(settings)
             structlog.get_logger("certctl_web").info("listening", address=_address(settings))
             web.serve(settings, listener, pair, leash, lambda: serving.served(settings, database.url))
+        return 0
+
+
+def _pki(asked: argparse.Namespace) -> int:
+    from certctl_web.process import Leash, shared_measurements
+
+    leash = Leash(asked.supervised_by)
+    settings = _start("pki")
+    with shared_measurements():
+        import socket
+
+        import structlog
+
+        from certctl_core.errors import NotConfigured
+        from certctl_web import bootstrap, serving, web
+        from certctl_web.listening import listen
+
+        if not settings.pki.port:
+            raise NotConfigured(
+                "there is no port to listen on", hint="Set CERTCTL_PKI_HTTP_PORT, and CERTCTL_PKI_PUBLIC_URL with it."
+            )
+        if asked.listener is None:
+            listener = listen(settings.pki.host, settings.pki.port, names="PKI_HTTP")
+        else:
+            listener = socket.socket(fileno=asked.listener)
+        _wait_at_gate(asked)
+        with bootstrap.database(settings) as database:
+            if asked.supervised_by is None:
+                _welcome(settings, bootstrap.prepare(settings, database.url, serves=False))
+            address = f"http://{settings.pki.host}:{settings.pki.port}"
+            structlog.get_logger("certctl_web").info("listening without TLS", address=address)
+            web.serve(settings, listener, None, leash, lambda: serving.served_plainly(settings, database.url))
         return 0
 
 
@@ -229,7 +273,7 @@ def _start(process: str) -> "Settings":
 
     reading = settings.load()
     logs.configure(reading.settings.log, process)
-    if process in ("supervisor", "web", "worker"):
+    if process in ("supervisor", "web", "pki", "worker"):
         _warn(reading)
     return reading.settings
 

@@ -48,8 +48,10 @@ class Application:
             writer.close()
 
 
-def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row] = TABLE) -> Application:
-    """The application over these ports."""
+def create_app(
+    ports: Ports, options: Options | None = None, table: Iterable[Row] = TABLE, *, pages: bool = True
+) -> Application:
+    """The application over these ports; with `pages`, the dashboard as well."""
     options = options or Options()
     options = attrs.evolve(options, started_at=options.started_at or ports.clock.now())
     recorder, activity = CallRecorder(ports), AgentActivity(ports)
@@ -72,5 +74,6 @@ def create_app(ports: Ports, options: Options | None = None, table: Iterable[Row
         by_path[row.path].append(row)
     for path, rows in by_path.items():
         app.add_route(path, Endpoint(ports, options, rows))
-    dashboard.mount(app, ports, options)
+    if pages:
+        dashboard.mount(app, ports, options)
     return Application(app, recorder, activity)

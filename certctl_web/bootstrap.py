@@ -162,7 +162,7 @@ def connect(settings: Settings, url: str, connections: int) -> Backend:
         issuers=InstalledIssuers(work, box, clock, drivers),
         targets=Catalog(),
         tripwire=_tripwire(settings),
-        public_url=settings.web.public_url,
+        public_url=settings.pki.public_url or settings.web.public_url,
         lease=settings.jobs.lease,
         bypass_approvals=settings.jobs.approval_bypass,
         crls=settings.crls.rules,

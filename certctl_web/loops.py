@@ -25,6 +25,7 @@ from certctl_core.usecases import (
     hierarchy,
     jobs,
     notifications,
+    ocsp,
     renewal,
     rescheduling,
     reviews,
@@ -142,6 +143,7 @@ def _housekeeping(on: Duty) -> int:
     scep.forget(on.ports)
     delegates.forget(on.ports)
     crls.forget(on.ports)
+    ocsp.forget_changes(on.ports)
     notifications.purge(on.ports, on.settings.storage.notification_retention)
     tallies.close_days(on.ports)
     violations.purge(on.ports, on.settings.storage.violation_retention)

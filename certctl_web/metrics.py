@@ -8,6 +8,7 @@ process tells of itself only.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -36,6 +37,14 @@ _issuance: Final = _histogram("issuance", "Time that a CA took to answer.", ("is
 _deployment: Final = _histogram("deployment", "Time from handing out to the end.", ("outcome",), _WORK_SECONDS)
 _crls: Final = _histogram("crl", "Time that making a CRL took.", ("kind", "outcome"), _CA_SECONDS)
 _loops: Final = _histogram("loop", "Time that a run of a loop took.", ("loop", "outcome"), _LOOP_SECONDS)
+_ocsp: Final = Counter(
+    "certctl_ocsp_counter", "What OCSP clients asked, and how it went.", ("label",), registry=_measured
+)
+
+
+@cache
+def _ocsp_counter(label: str) -> Counter:
+    return _ocsp.labels(label)
 
 
 _scep: Final = Counter(
@@ -86,6 +95,11 @@ def answered_scep(label: str, message: str, outcome: str) -> None:
 def answered(operation: str, status: int, seconds: float) -> None:
     """A request was answered. Statuses are told by class (`2xx`): what differs within one is in the log."""
     _requests.labels(operation or "none", f"{status // 100}xx").observe(seconds)
+
+
+def ocsp(label: str) -> None:
+    """Something happened to an OCSP request."""
+    _ocsp_counter(label).inc()
 
 
 def ran(loop: str, outcome: str, took: timedelta) -> None:

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 from cryptography import x509
@@ -13,6 +13,9 @@ from certctl_core.usecases.scep_doors import Doors
 from certctl_web.est import EstLabels
 from certctl_web.failures import Failures
 from certctl_web.setting import NamedKey
+
+if TYPE_CHECKING:
+    from certctl_web.ocsp.desk import OcspDesk
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -40,7 +43,9 @@ class Options:
     X-Forwarded-For is believed. `key_changes_noticed` is how long a key that was revoked may go on working; 0 looks
     every key up for every request. `exports_per_hour` is for each caller, 0 for any number. `started_at` is when
     the application began to answer; its maker knows when none is given. `est` are the labels of EST that are served.
-    `failures` remembers who has shown wrong credentials. `scep` are the doors of SCEP."""
+    `failures` remembers who has shown wrong credentials. `scep` are the doors of SCEP. `ocsp`
+    answers OCSP from memory; without one the store is asked each time. `public_url` is another address of this server
+    than the one it listens on, from which its own pages may come."""
 
     version: str = __version__
     auth_required: bool = True
@@ -59,3 +64,5 @@ class Options:
     scep: Doors = field(factory=Doors)
     est: EstLabels = field(factory=EstLabels)
     failures: Failures = field(factory=Failures)
+    ocsp: "OcspDesk | None" = None
+    public_url: str = ""

@@ -84,7 +84,8 @@ class Web:
         Row(
             "PUBLIC_URL",
             web_address,
-            "Address under which clients reach this server. Certificates then carry CRL and OCSP addresses below it.",
+            "Address under which clients reach this server. Certificates carry CRL and OCSP addresses below it, unless "
+            "CERTCTL_PKI_PUBLIC_URL names another.",
         ),
     ] = ""
     tls_cert_path: Annotated[
@@ -132,6 +133,42 @@ class Web:
         Row("TRUSTED_PROXIES", networks, "Addresses or networks of proxies whose X-Forwarded-For is believed."),
     ] = ()
     workers: Annotated[int, Row("WEB_WORKERS", whole(1, 64), "Processes that answer requests.")] = 2
+
+
+@frozen
+class Pki:
+    """What relying parties ask: CRLs, OCSP and CA certificates, also without TLS (RFC 5280 section 8)."""
+
+    port: Annotated[
+        int,
+        Row(
+            "PKI_HTTP_PORT",
+            whole(0, 65535),
+            "Port of a plain HTTP listener that serves CRLs, OCSP answers and CA certificates and nothing else; 0 for "
+            "none.",
+        ),
+    ] = 0
+    host: Annotated[str, Row("PKI_HTTP_HOST", text, "Address that the plain HTTP listener listens on.")] = "127.0.0.1"
+    workers: Annotated[
+        int, Row("PKI_HTTP_WORKERS", whole(1, 64), "Processes that answer on the plain HTTP listener.")
+    ] = 2
+    public_url: Annotated[
+        str,
+        Row(
+            "PKI_PUBLIC_URL",
+            web_address,
+            "Address under which relying parties reach CRLs and OCSP, such as http://pki.example.org. Certificates "
+            "carry addresses below it; without it, below CERTCTL_PUBLIC_URL.",
+        ),
+    ] = ""
+    ocsp_per_minute: Annotated[
+        int,
+        Row(
+            "OCSP_RATE_LIMIT_PER_IP_MIN",
+            whole(0, 100_000_000),
+            "OCSP requests a minute that one address may send to the plain HTTP listener; 0 for any number.",
+        ),
+    ] = 60_000
 
 
 @frozen
@@ -495,6 +532,7 @@ class Settings:
     """Everything the server can be told."""
 
     web: Web = Factory(Web)
+    pki: Pki = Factory(Pki)
     access: Access = Factory(Access)
     storage: Storage = Factory(Storage)
     local_ca: LocalCa = Factory(LocalCa)

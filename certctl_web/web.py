@@ -51,22 +51,26 @@ Wsgi = Callable[[Any, Callable[..., Any]], Iterable[bytes]]
 
 @frozen
 class Served:
-    """What a worker process serves, made after the fork. `tend` is called now and then, `close` at the end."""
+    """What a worker process serves, made after the fork, over TLS or not. `tend` is called now and then, `close` at the
+    end."""
 
     application: Wsgi
-    tls: ServerContext
+    tls: ServerContext | None
     tend: Callable[[], None]
     close: Callable[[], None]
     tend_every: float = 3600.0
 
 
-def serve(settings: Settings, listener: socket.socket, pair: Pair, leash: Leash, make: Callable[[], Served]) -> None:
-    """Answer requests until told to stop. `make` is called in each worker process. Ends by SystemExit."""
+def serve(
+    settings: Settings, listener: socket.socket, pair: Pair | None, leash: Leash, make: Callable[[], Served]
+) -> None:
+    """Answer requests until told to stop, over plain HTTP when there is no pair. `make` is called in each worker
+    process. Ends by SystemExit."""
     options = {
         "bind": f"fd://{listener.detach()}",
         # Only so that requests know they came by https: the contexts are ours (`_Handshakes`).
-        "certfile": str(pair.certificate),
-        "workers": settings.web.workers,
+        "certfile": str(pair.certificate) if pair else None,
+        "workers": settings.web.workers if pair else settings.pki.workers,
         "worker_class": Worker,
         "worker_connections": CONNECTIONS,
         "keepalive": KEEP_ALIVE,
@@ -75,7 +79,7 @@ def serve(settings: Settings, listener: socket.socket, pair: Pair, leash: Leash,
         "accesslog": None,
         "logger_class": _Logger,
         "loglevel": "debug" if settings.log.level == "debug" else "warning",
-        "proc_name": "certctl-web",
+        "proc_name": "certctl-web" if pair else "certctl-pki",
         "control_socket_disable": True,
         # Who the caller is behind a proxy is the application's decision (TRUSTED_PROXIES), not a header's.
         "forwarded_allow_ips": "",
@@ -161,10 +165,10 @@ class Worker(GeventWorker):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def run(self) -> None:
-        context: Any = _Handshakes(self.served.tls)
+        over_tls: dict[str, Any] = {"ssl_context": _Handshakes(self.served.tls)} if self.served.tls else {}
         pools = [Pool(self.worker_connections) for _ in self.sockets]
         servers = [
-            StreamServer(listener, handle=partial(self.handle, listener), spawn=pool, ssl_context=context)
+            StreamServer(listener, handle=partial(self.handle, listener), spawn=pool, **over_tls)
             for listener, pool in zip(self.sockets, pools, strict=True)
         ]
         for server in servers:

@@ -27,13 +27,12 @@ from certctl_core.errors import (
 )
 from certctl_core.ids import mint
 from certctl_core.models.authorities import SEALED, AuthorityState
-from certctl_core.pki import ca, cms, crl, delegate, distribution, keys, ocsp, reading
+from certctl_core.pki import ca, cms, crl, delegate, distribution, keys, reading
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.names import MAX_COMMON_NAME
-from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, LeafPlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, LeafPlan
 from certctl_core.ports.issuer import (
-    AnswersOcsp,
     AuthorityFacts,
     CertifiesCas,
     CertifiesDelegates,
@@ -105,7 +104,7 @@ class LocalSettings:
 
 
 @frozen
-class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates, CertifiesCas, SignsMessages):
+class LocalIssuer(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, CertifiesCas, SignsMessages):
     """Signs leafs with `authority`, and everything else with whichever of its CAs is meant. The same request gives the
     same certificate again, also when another CA has begun to sign new leafs meanwhile."""
 
@@ -174,13 +173,6 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates
 
     def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
         return crl.sign_crl(self._named(authority), plan)
-
-    def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:
-        """What is asked about another CA's certificate is answered `unauthorized` (RFC 5019 section 2.2.3)."""
-        for one in self.generations:
-            if ocsp.question_matches(one.authority, question):
-                return ocsp.sign_response(one.authority, question, answer)
-        return ocsp.unsuccessful(ocsp.Unsuccessful.UNAUTHORIZED)
 
     def certify_delegate(self, plan: DelegatePlan, authority: bytes | None = None) -> x509.Certificate:
         return delegate.certify(self._named(authority), plan)

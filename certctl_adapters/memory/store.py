@@ -34,6 +34,7 @@ from certctl_adapters.memory.quotas import MemoryQuotas
 from certctl_adapters.memory.records import MemoryApiCalls, MemoryAuditTrail, MemoryLoops
 from certctl_adapters.memory.schedule import MemoryAlerts, MemoryPace, MemoryReschedulings
 from certctl_adapters.memory.seals import MemorySeals
+from certctl_adapters.memory.standings import MemoryStandings
 from certctl_adapters.memory.table import MemoryTable
 from certctl_adapters.memory.tallies import MemoryTallies
 from certctl_adapters.memory.transaction import Tables, Transaction
@@ -56,6 +57,7 @@ class MemoryWork(Work):
         self.versions = MemoryVersions(transaction)
         self.attempts = MemoryAttempts(transaction)
         self.revocations = MemoryRevocations(transaction)
+        self.standings = MemoryStandings(transaction)
         self.deployments = MemoryDeployments(transaction)
         self.jobs = MemoryJobs(transaction)
         self.agents = MemoryAgents(transaction)

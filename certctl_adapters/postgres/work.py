@@ -46,6 +46,7 @@ from certctl_adapters.postgres.records import PostgresApiCalls, PostgresAuditTra
 from certctl_adapters.postgres.revocations import PostgresRevocations
 from certctl_adapters.postgres.schedule import PostgresAlerts, PostgresPace, PostgresReschedulings
 from certctl_adapters.postgres.seals import PostgresSeals
+from certctl_adapters.postgres.standings import PostgresStandings
 from certctl_adapters.postgres.table import PostgresTable, shape_of
 from certctl_adapters.postgres.tallies import PostgresTallies
 from certctl_adapters.postgres.transaction import Row, Transaction, our_errors
@@ -164,6 +165,7 @@ _REPOSITORIES: Final[Mapping[str, Callable[[Transaction], Any]]] = {
     "versions": PostgresVersions,
     "attempts": PostgresAttempts,
     "revocations": PostgresRevocations,
+    "standings": PostgresStandings,
     "deployments": PostgresDeployments,
     "jobs": PostgresJobs,
     "agents": PostgresAgents,

@@ -168,6 +168,8 @@ class CertificateVersion:
     """One issued certificate. Its identity is (issuer, serial number); serial numbers are lower-case hex without
     leading zeros. `agent_id` names the host that holds the private key.
 
+    `authority` is the key identifier (hexadecimal) of the CA that signed it, as far as it was noted.
+
     `is_foreign` tells an imported certificate that another CA than that of `issuer_id` issued: `issuer_id` can neither
     revoke nor answer for it, and its serial number is none of that CA's."""
 
@@ -187,6 +189,7 @@ class CertificateVersion:
     csr: x509.CertificateSigningRequest | None = None
     key_algorithm: str = ""
     key_size: int = 0
+    authority: str = ""
     is_foreign: bool = False
     created_at: datetime
 

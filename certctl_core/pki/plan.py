@@ -9,7 +9,6 @@ from datetime import datetime
 
 from attrs import field, frozen
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certctl_core.models.certificates import RevocationReason
@@ -112,21 +111,38 @@ class CrlPlan:
 
 @frozen
 class OcspQuestion:
-    """A single CertID and the nonce of its request (RFC 6960 section 4.1, RFC 9654)."""
+    """A CertID (RFC 6960 section 4.1.1). `hash_name` is what the issuer is hashed with, such as `sha1`."""
 
     serial_number: str
     issuer_name_hash: bytes
     issuer_key_hash: bytes
-    hash_algorithm: hashes.HashAlgorithm = field(eq=False)
+    hash_name: str
+
+    @property
+    def issuer(self) -> tuple[str, bytes, bytes]:
+        """Which CA it is about, as far as it says."""
+        return self.hash_name, self.issuer_name_hash, self.issuer_key_hash
+
+
+@frozen
+class OcspRequest:
+    """What a request asks, and the nonce that the response is to repeat (RFC 9654)."""
+
+    questions: tuple[OcspQuestion, ...]
     nonce: bytes | None = None
 
 
 @frozen
 class OcspAnswer:
-    """good when `known` and not revoked; revoked when `revoked_at` is set; unknown otherwise."""
+    """good when `known` and not revoked; revoked when `revoked_at` is set; unknown otherwise.
+
+    `archive_cutoff` is said of an expired certificate: its status is known although it ended, as is that of every
+    certificate which ended after this time (RFC 6960 section 4.4.4).
+    """
 
     known: bool
     this_update: datetime
     next_update: datetime
     revoked_at: datetime | None = None
     reason: RevocationReason | None = None
+    archive_cutoff: datetime | None = None

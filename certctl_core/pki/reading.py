@@ -164,6 +164,16 @@ def names_issuer(child: x509.Certificate, parent: x509.Certificate) -> bool:
         return False
 
 
+def authority_of(certificate: x509.Certificate) -> str:
+    """The key identifier of the CA that signed it, in hexadecimal, as its authorityKeyIdentifier says; empty when it
+    says nothing."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return ""
+    return (found or b"").hex()
+
+
 def is_issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     """Whether `parent`'s name and key are those that signed `child`. Nothing is said of validity or constraints."""
     try:

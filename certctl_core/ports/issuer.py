@@ -19,7 +19,7 @@ from certctl_core.models.authorities import AuthorityState
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import reading
-from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, LeafPlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CaPlan, CrlPlan, DelegatePlan, LeafPlan
 
 
 @frozen
@@ -124,14 +124,6 @@ class SignsCrls(Protocol):
     def sign_crl(self, plan: CrlPlan, authority: bytes | None = None) -> bytes:
         """A CRL in DER, signed by the CA with this key identifier; without one, by that which signs new leafs. Raises
         `NotFound` when the issuer has no such CA."""
-
-
-@runtime_checkable
-class AnswersOcsp(Protocol):
-    """Signs an OCSP response (DER) from our own records (RFC 6960). Which CA answers follows from the question."""
-
-    @abstractmethod
-    def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes: ...
 
 
 @runtime_checkable

@@ -67,6 +67,7 @@ from certctl_core.models.observed import (
 )
 from certctl_core.models.policies import PolicyReview, PolicyRule, PolicyViolation, ReviewKind
 from certctl_core.models.records import AuditEvent, ExpirationAlert, LoopState, Notification
+from certctl_core.models.standings import Standing, StatusChanges
 from certctl_core.models.trail import Checkpoint, Entry
 from certctl_core.pki.merkle import Subtree
 
@@ -373,6 +374,38 @@ class Revocations(Protocol):
     @abstractmethod
     def count(self, issuer_id: IssuerId) -> int:
         """How many changes the issuer has ever seen: what was worked out at another count is out of date."""
+
+
+class Standings(Protocol):
+    """Serial numbers that CAs of ours have given, to certificates and to delegates, and whether they are revoked. Of
+    those given to CAs only the revoked ones are here."""
+
+    @abstractmethod
+    def of(self, issuer_id: IssuerId, serial_numbers: Collection[str]) -> Mapping[str, Standing]:
+        """Those that the issuer's CAs gave, by serial number, in one statement; others are left out. Expired ones are
+        among them."""
+
+    @abstractmethod
+    def unexpired(self, issuer_id: IssuerId, now: datetime) -> Iterator[Standing]:
+        """Every one that ends after `now`, in no order, and as if none were revoked. They are read as they are
+        wanted."""
+
+    @abstractmethod
+    def revoked(self, issuer_id: IssuerId, now: datetime) -> Iterator[Standing]:
+        """Those that are revoked and end after `now`, in no order, their CA left out."""
+
+    @abstractmethod
+    def position(self) -> int:
+        """What has changed up to here is in what is read after this in another transaction or statement."""
+
+    @abstractmethod
+    def changes(self, since: int, limit: int = 10_000) -> StatusChanges:
+        """Serial numbers that were revoked or released since that position; none that was committed before is ever
+        missed, and some may be told twice. Old ones are forgotten: see `forget`."""
+
+    @abstractmethod
+    def forget(self, before: datetime, limit: int) -> int:
+        """Remove notes of changes from before the given time. Returns how many there were."""
 
 
 class Deployments(Protocol):
@@ -1187,6 +1220,7 @@ class Work(Protocol):
     versions: Versions
     attempts: Attempts
     revocations: Revocations
+    standings: Standings
     deployments: Deployments
     jobs: Jobs
     agents: Agents

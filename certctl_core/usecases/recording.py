@@ -227,6 +227,7 @@ def version_of(order: Order, given: Issued, seen: LeafPlan, now: datetime) -> Ce
         csr=attempt.csr,
         key_algorithm=key.algorithm,
         key_size=key.size,
+        authority=reading.authority_of(given.certificate),
         created_at=now,
     )
 

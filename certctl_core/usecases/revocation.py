@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import CertctlError, Conflict, IllegalTransition, Invalid, NotConfigured
-from certctl_core.ids import CertificateId, IssuerId, RevocationId, mint
+from certctl_core.errors import CertctlError, Conflict, IllegalTransition, Invalid
+from certctl_core.ids import CertificateId, RevocationId, mint
 from certctl_core.lifecycle import certificate as life
 from certctl_core.lifecycle import job as job_life
 from certctl_core.lifecycle.certificate import CertificateEvent
@@ -24,16 +24,12 @@ from certctl_core.models.certificates import (
     RevocationReason,
 )
 from certctl_core.models.records import AuditEvent
-from certctl_core.pki.plan import OcspAnswer, OcspQuestion
 from certctl_core.policy import schedule
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import AnswersOcsp
 from certctl_core.ports.store import Work
 from certctl_core.usecases import audit, consent, crl_scopes, notices, notifications, scope
 
 _FIRST_TIME: Final = datetime(1950, 1, 1, tzinfo=UTC)
-
-OCSP_LIFE: Final = timedelta(hours=1)
 
 BACKDATE: Final = timedelta(minutes=5)
 """How far thisUpdate lies in the past, for relying parties and replicas whose clocks are wrong by minutes."""
@@ -245,24 +241,3 @@ def _enter_all(
         (changed if before else new).append(crl_scopes.entered(revocation, version))
     work.revocations.add_many(new)
     work.revocations.change_many(changed)
-
-
-def answer_ocsp(ports: Ports, issuer_id: str, question: OcspQuestion) -> bytes:
-    """A signed response (DER). Only serial numbers that this issuer's CA issued are good; any other is unknown, also
-    that of a foreign certificate which was imported under this issuer."""
-    now = ports.clock.now()
-    with ports.work() as work:
-        configured = work.issuers.get(issuer_id)
-        version = work.versions.with_serial(IssuerId(issuer_id), question.serial_number)
-        revocation = work.revocations.find(IssuerId(issuer_id), question.serial_number)
-    responder = ports.issuers.connect(configured)
-    if not isinstance(responder, AnswersOcsp):
-        raise NotConfigured(f"issuer {issuer_id} runs its own OCSP responder", hint="See the AIA of its certificates.")
-    answer = OcspAnswer(
-        known=version is not None,
-        this_update=now - BACKDATE,
-        next_update=now + OCSP_LIFE,
-        revoked_at=revocation.revoked_at if revocation else None,
-        reason=revocation.reason if revocation else None,
-    )
-    return responder.answer_ocsp(question, answer)

@@ -168,7 +168,7 @@ class Action(_Guarded):
     def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         def answer(visit: Visit) -> None:
             fields = forms.read(req)
-            forms.must_be_ours(req, fields, visit.csrf_token, self._desk.ports.public_url)
+            forms.must_be_ours(req, fields, visit.csrf_token, self._desk.options.public_url)
             try:
                 done = self._act(self._desk, Asked(visit, fields, path))
                 notice, back_to = Notice("good", done.message), done.back_to

@@ -28,7 +28,7 @@ class LogIn:
         try:
             fields = forms.read(req)
             wanted = fields.get("next", "")
-            forms.must_be_ours(req, fields, req.cookies.get(forms.FORM_COOKIE, ""), self._desk.ports.public_url)
+            forms.must_be_ours(req, fields, req.cookies.get(forms.FORM_COOKIE, ""), self._desk.options.public_url)
             presented = fields.get("api_key", "").strip()
             _must_be_no_setting(self._desk, presented)
             opened = access.log_in(self._desk.ports, presented)
@@ -78,7 +78,7 @@ class LogOut:
         try:
             visit = self._desk.visit(req, resp)
             if visit is not None:
-                forms.must_be_ours(req, forms.read(req), visit.csrf_token, self._desk.ports.public_url)
+                forms.must_be_ours(req, forms.read(req), visit.csrf_token, self._desk.options.public_url)
                 access.log_out(self._desk.ports, req.cookies.get(SESSION_COOKIE, ""))
         except CertctlError as error:
             show_error(self._desk, req, resp, error, visit)

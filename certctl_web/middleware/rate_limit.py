@@ -53,12 +53,48 @@ class _Bucket:
         return max(0.0, (1 - self.tokens) / self.rate.per_second)
 
 
+class Buckets:
+    """A bucket for each name, all of one rate unless a name was given another."""
+
+    def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._buckets
+
+    def take(self, name: str) -> bool:
+        """Take a token out of the bucket, if there is one."""
+        bucket = self.of(name)
+        if bucket.wait() > 0:
+            return False
+        bucket.tokens -= 1
+        return True
+
+    def of(self, name: str, rate: Rate | None = None) -> _Bucket:
+        """The bucket as it is now; a new one, of this rate, is full."""
+        now = self._clock()
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            chosen = rate or self._rate
+            bucket = self._buckets[name] = _Bucket(chosen, float(chosen.burst), now)
+            if len(self._buckets) > MAX_BUCKETS:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(name)
+            bucket.fill(now)
+        return bucket
+
+
 class RateLimit:
     def __init__(self, people: Rate, agents: Rate, clock: Callable[[], float] = time.monotonic) -> None:
         self._people = people
         self._agents = agents
-        self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets = Buckets(people, clock)
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         known = facts.of(req)
@@ -72,27 +108,15 @@ class RateLimit:
         """The key is valid: from now on it has a bucket of its own."""
         key = access.digest(presented)
         if key not in self._buckets:
-            self._bucket(network(client), self._people).tokens += 1
-            self._bucket(key, self._agents if caller.role is Role.AGENT else self._people).tokens -= 1
+            self._buckets.of(network(client)).tokens += 1
+            self._buckets.of(key, self._agents if caller.role is Role.AGENT else self._people).tokens -= 1
 
     def _take(self, name: str) -> None:
-        bucket = self._bucket(name, self._people)
-        if bucket.wait() > 0:
-            raise TooMany(
-                "Rate limit exceeded",
-                retry_after=max(1, math.ceil(bucket.wait())),
-                hint=f"At most {bucket.rate.per_second:g} requests a second, {bucket.rate.burst} at once.",
-            )
-        bucket.tokens -= 1
-
-    def _bucket(self, name: str, rate: Rate) -> _Bucket:
-        now = self._clock()
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            bucket = self._buckets[name] = _Bucket(rate, float(rate.burst), now)
-            if len(self._buckets) > MAX_BUCKETS:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(name)
-            bucket.fill(now)
-        return bucket
+        if self._buckets.take(name):
+            return
+        bucket = self._buckets.of(name)
+        raise TooMany(
+            "Rate limit exceeded",
+            retry_after=max(1, math.ceil(bucket.wait())),
+            hint=f"At most {bucket.rate.per_second:g} requests a second, {bucket.rate.burst} at once.",
+        )

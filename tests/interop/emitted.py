@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.models.certificates import RevocationReason
@@ -27,7 +26,7 @@ from certctl_core.pki.plan import (
     DelegatePlan,
     LeafPlan,
     OcspAnswer,
-    OcspQuestion,
+    OcspRequest,
     PolicyInformation,
     RevokedEntry,
 )
@@ -228,23 +227,32 @@ def _answers() -> Iterator[tuple[str, OcspAnswer]]:
     until = NOW + timedelta(hours=12)
     yield "good", OcspAnswer(True, NOW, until)
     yield "unknown", OcspAnswer(False, NOW, until)
+    yield "good though expired", OcspAnswer(True, NOW, until, archive_cutoff=BEGINS)
     for reason in RevocationReason:
         yield f"revoked: {reason.value}", OcspAnswer(True, NOW, until, BEGINS, reason)
 
 
-def _questions(issuer: x509.Certificate) -> Iterator[tuple[str, OcspQuestion]]:
-    for algorithm in (hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()):  # noqa: S303
-        question = ocsp.question_about(issuer, serials.new_serial(), algorithm)
-        yield f"by {algorithm.name}", question
-        yield f"by {algorithm.name}, with nonce", evolve(question, nonce=bytes(range(32)))
+def _requests(issuer: x509.Certificate) -> Iterator[tuple[str, OcspRequest]]:
+    for name in ocsp.HASH_NAMES:
+        request = ocsp.request_about(issuer, serials.new_serial(), name)
+        yield f"by {name}", request
+        yield f"by {name}, with nonce", evolve(request, nonce=bytes(range(32)))
 
 
 def ocsp_responses(kind: KeyKind) -> Iterator[Artefact]:
+    """By the CA itself, and by a delegate that it has certified."""
     signer = issuing(kind)
-    for asked, question in _questions(signer.certificate):
-        for said, answer in _answers():
-            der = ocsp.sign_response(signer, question, answer)
-            yield Artefact(f"OCSP {asked}, {said}", Form.OCSP, der, signer.certificate)
+    private_key = plans.key(delegate.key_kind(signer.certificate, Purpose.OCSP), Purpose.OCSP.value)
+    certified = _delegate(signer, Purpose.OCSP, private_key)
+    for who, own, key in (("CA", signer.certificate, signer.private_key), ("delegate", certified, private_key)):
+        responder = ocsp.Responder(signer.certificate, own, key)
+        for asked, request in _requests(signer.certificate):
+            for said, answer in _answers():
+                der = responder.respond(request, [answer], NOW)
+                yield Artefact(f"OCSP by {who} {asked}, {said}", Form.OCSP, der, own)
+    several = OcspRequest(tuple(request.questions[0] for _, request in _requests(signer.certificate)))
+    der = responder.respond(several, [answer for _, answer in _answers()][: len(several.questions)], NOW)
+    yield Artefact("OCSP about several", Form.OCSP, der, certified)
 
 
 MAKERS: Final[tuple[Callable[[KeyKind], Iterator[Artefact]], ...]] = (

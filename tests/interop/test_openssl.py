@@ -16,7 +16,7 @@ from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import bundle, ca, crl, csr, keys, names, ocsp, reading, serials
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind, PrivateKey
-from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspQuestion, RevokedEntry
+from certctl_core.pki.plan import CrlPlan, OcspAnswer, OcspRequest, RevokedEntry
 from certctl_core.policy import profile
 from tests import plans
 from tests.interop.peers import Peer, peer
@@ -227,7 +227,7 @@ def test_openssl_refuses_a_leaf_that_the_crl_names(openssl: Peer, folder: Path, 
 
 # OCSP
 
-Respond = Callable[[OcspQuestion], bytes]
+Respond = Callable[[OcspRequest], bytes]
 
 
 @contextmanager
@@ -266,6 +266,10 @@ def _ask(openssl: Peer, folder: Path, respond: Respond, *options: str, fails: bo
         )  # fmt: skip
 
 
+def _of_ca(authority: ca.Authority) -> ocsp.Responder:
+    return ocsp.Responder(authority.certificate, authority.certificate, authority.private_key)
+
+
 ANSWERS = {
     "good": OcspAnswer(True, NOW - timedelta(minutes=1), NOW + timedelta(hours=1)),
     "unknown": OcspAnswer(False, NOW - timedelta(minutes=1), NOW + timedelta(hours=1)),
@@ -278,11 +282,11 @@ ANSWERS = {
 @pytest.mark.parametrize("digest", ["-sha1", "-sha256"])
 @pytest.mark.parametrize("status", ANSWERS)
 def test_openssl_verifies_our_answers(openssl: Peer, folder: Path, made: Hierarchy, status: str, digest: str) -> None:
-    def respond(question: OcspQuestion) -> bytes:
-        assert question.serial_number == made.serial
-        assert question.nonce is not None
-        assert not ocsp.question_matches(made.root, question)
-        return ocsp.sign_response(made.issuing, question, ANSWERS[status])
+    def respond(request: OcspRequest) -> bytes:
+        assert [question.serial_number for question in request.questions] == [made.serial]
+        assert request.nonce is not None
+        assert not _of_ca(made.root).answers_for(request.questions[0])
+        return _of_ca(made.issuing).respond(request, [ANSWERS[status]], NOW)
 
     said = _ask(openssl, folder, respond, digest)
     assert "Response verify OK" in said
@@ -292,16 +296,16 @@ def test_openssl_verifies_our_answers(openssl: Peer, folder: Path, made: Hierarc
 
 
 def test_openssl_sees_that_another_nonce_is_another_answer(openssl: Peer, folder: Path, made: Hierarchy) -> None:
-    def respond(question: OcspQuestion) -> bytes:
-        return ocsp.sign_response(made.issuing, evolve(question, nonce=bytes(16)), ANSWERS["good"])
+    def respond(request: OcspRequest) -> bytes:
+        return _of_ca(made.issuing).respond(evolve(request, nonce=bytes(16)), [ANSWERS["good"]], NOW)
 
     assert "nonce verify error" in _ask(openssl, folder, respond, fails=True).lower()
 
 
 def test_openssl_does_not_believe_another_ca(openssl: Peer, folder: Path, made: Hierarchy) -> None:
-    def respond(question: OcspQuestion) -> bytes:
-        forged = ocsp.question_about(made.root.certificate, question.serial_number, question.hash_algorithm)
-        return ocsp.sign_response(made.root, evolve(forged, nonce=question.nonce), ANSWERS["good"])
+    def respond(request: OcspRequest) -> bytes:
+        forged = ocsp.request_about(made.root.certificate, made.serial)
+        return _of_ca(made.root).respond(evolve(forged, nonce=request.nonce), [ANSWERS["good"]], NOW)
 
     said = _ask(openssl, folder, respond, fails=True)
     assert "No Status found" in said
@@ -309,5 +313,5 @@ def test_openssl_does_not_believe_another_ca(openssl: Peer, folder: Path, made: 
 
 
 def test_openssl_understands_an_answer_that_is_none(openssl: Peer, folder: Path) -> None:
-    said = _ask(openssl, folder, lambda question: ocsp.unsuccessful(ocsp.Unsuccessful.UNAUTHORIZED), fails=True)
+    said = _ask(openssl, folder, lambda _request: ocsp.unsuccessful(ocsp.Unsuccessful.UNAUTHORIZED), fails=True)
     assert "unauthorized (6)" in said

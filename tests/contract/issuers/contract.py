@@ -11,16 +11,14 @@ from typing import Any, Final, Protocol
 import pytest
 from attrs import evolve
 from cryptography import x509
-from cryptography.x509 import ocsp as library
 
 from certctl_core.errors import NotFound, UpstreamRejected
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.models.delegates import Purpose
-from certctl_core.pki import ca, crl, csr, keys, names, ocsp, paths, reading, serials
+from certctl_core.pki import crl, csr, keys, names, paths, reading, serials
 from certctl_core.pki.keys import KeyKind
-from certctl_core.pki.plan import CrlPlan, OcspAnswer, RevokedEntry
+from certctl_core.pki.plan import CrlPlan, RevokedEntry
 from certctl_core.ports.issuer import (
-    AnswersOcsp,
     CertifiesDelegates,
     HasAuthorities,
     Issued,
@@ -45,7 +43,6 @@ ABILITIES: Final[dict[type, str]] = {
     ShowsChain: "chain",
     HasAuthorities: "authorities",
     SignsCrls: "sign_crl",
-    AnswersOcsp: "answer_ocsp",
     CertifiesDelegates: "certify_delegate",
 }
 
@@ -169,31 +166,6 @@ class SignsCrlsContract:
         assert crl.number_of(signed) == 7
         assert signed.issuer == leaf.issuer
         assert crl.is_signed_by(signed, issuer.chain()[0])
-
-
-class AnswersOcspContract:
-    """OCSP answers from our records, believed by whoever believes the leafs."""
-
-    def test_an_answer_says_what_the_records_say(self, issuer: Any) -> None:
-        above = issuer.chain()[0]
-        question = ocsp.question_about(above, "abc")
-        end = plans.NOW + timedelta(hours=1)
-        expected = {
-            library.OCSPCertStatus.GOOD: OcspAnswer(True, plans.NOW, end),
-            library.OCSPCertStatus.UNKNOWN: OcspAnswer(False, plans.NOW, end),
-            library.OCSPCertStatus.REVOKED: OcspAnswer(True, plans.NOW, end, plans.NOW, RevocationReason.SUPERSEDED),
-        }
-        for status, answer in expected.items():
-            response = library.load_der_ocsp_response(issuer.answer_ocsp(question, answer))
-            assert response.certificate_status is status
-            assert response.serial_number == 0xABC
-            assert response.issuer_key_hash == question.issuer_key_hash
-
-    def test_nothing_is_signed_about_another_issuers_certificates(self, issuer: Any) -> None:
-        stranger = ca.create_root("Stranger", KeyKind.ED25519, plans.NOW, timedelta(days=1)).certificate
-        answer = OcspAnswer(True, plans.NOW, plans.NOW + timedelta(hours=1))
-        der = issuer.answer_ocsp(ocsp.question_about(stranger, "abc"), answer)
-        assert library.load_der_ocsp_response(der).response_status is library.OCSPResponseStatus.UNAUTHORIZED
 
 
 class CertifiesDelegatesContract:

@@ -19,7 +19,6 @@ from certctl_core.pki.keys import KeyKind
 from certctl_core.ports.signer import SealedKeys
 from tests import plans
 from tests.contract.issuers.contract import (
-    AnswersOcspContract,
     CertifiesDelegatesContract,
     HasAuthoritiesContract,
     IssuerContract,
@@ -37,10 +36,9 @@ class LocalContract(
     ShowsChainContract,
     HasAuthoritiesContract,
     SignsCrlsContract,
-    AnswersOcspContract,
     CertifiesDelegatesContract,
 ):
-    """What `class LocalIssuer(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates)` says."""
+    """What `class LocalIssuer(Issuer, ShowsChain, SignsCrls, CertifiesDelegates)` says."""
 
 
 class TestLocalRoot(LocalContract):
@@ -52,7 +50,7 @@ class TestLocalRoot(LocalContract):
 
 
 class TestLocalRootWithHedgedSignatures(
-    ShowsChainContract, HasAuthoritiesContract, SignsCrlsContract, AnswersOcspContract
+    ShowsChainContract, HasAuthoritiesContract, SignsCrlsContract, CertifiesDelegatesContract
 ):
     """ML-DSA, whose signatures differ: the same order gives a certificate that says the same."""
 

@@ -19,6 +19,7 @@ from certctl_core.pki import ca, names, ocsp
 from certctl_core.pki.plan import LeafPlan
 from certctl_core.ports.store import Query
 from certctl_core.usecases import certificates, importing, renewal, revocation
+from certctl_core.usecases import ocsp as answering
 from certctl_core.usecases.candidates import Entry, Failed
 from certctl_core.usecases.certificates import UpdateCertificate
 from certctl_core.usecases.importing import ImportCertificates, Result
@@ -264,10 +265,8 @@ def test_a_limited_key_imports_within_its_limits(world: World, scope: Scope, fie
 def status_by_ocsp(world: World, leaf: x509.Certificate) -> x509_ocsp.OCSPCertStatus:
     authority = world.ca.authority.chain[0]
     request = x509_ocsp.OCSPRequestBuilder().add_certificate(leaf, authority, hashes.SHA256()).build()
-    question = ocsp.read_request(request.public_bytes(Encoding.DER))
-    return x509_ocsp.load_der_ocsp_response(
-        revocation.answer_ocsp(world.ports, "iss-local", question)
-    ).certificate_status
+    asked = ocsp.read_request(request.public_bytes(Encoding.DER))
+    return x509_ocsp.load_der_ocsp_response(answering.respond(world.ports, "iss-local", asked)).certificate_status
 
 
 def test_an_issuer_vouches_only_for_what_its_key_signed(world: World) -> None:

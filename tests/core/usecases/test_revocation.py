@@ -16,14 +16,15 @@ from certctl_core.models.jobs import JobStatus
 from certctl_core.pki import ca, ocsp
 from certctl_core.pki.distribution import Place
 from certctl_core.usecases import crls, revocation
+from certctl_core.usecases import ocsp as answering
 from tests.core.usecases.world import ADMIN, World
 
 
 def ask(world: World, certificate: x509.Certificate) -> x509_ocsp.OCSPResponse:
     authority = world.ca.authority.chain[0]
     request = x509_ocsp.OCSPRequestBuilder().add_certificate(certificate, authority, hashes.SHA256()).build()
-    question = ocsp.read_request(request.public_bytes(Encoding.DER))
-    return x509_ocsp.load_der_ocsp_response(revocation.answer_ocsp(world.ports, "iss-local", question))
+    asked = ocsp.read_request(request.public_bytes(Encoding.DER))
+    return x509_ocsp.load_der_ocsp_response(answering.respond(world.ports, "iss-local", asked))
 
 
 def published(world: World) -> bytes:

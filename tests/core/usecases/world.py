@@ -16,12 +16,11 @@ from certctl_core.models.agents import Agent
 from certctl_core.models.catalog import ConfiguredIssuer, ConfiguredTarget, Owner, RenewalPolicy, Team
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.jobs import Job, JobStatus
-from certctl_core.pki import ca, cms, crl, csr, delegate, keys, ocsp
+from certctl_core.pki import ca, cms, crl, csr, delegate, keys
 from certctl_core.pki.keys import KeyKind
-from certctl_core.pki.plan import CrlPlan, DelegatePlan, OcspAnswer, OcspQuestion
+from certctl_core.pki.plan import CrlPlan, DelegatePlan
 from certctl_core.ports import Ports
 from certctl_core.ports.issuer import (
-    AnswersOcsp,
     AuthorityFacts,
     CertifiesDelegates,
     Issued,
@@ -43,7 +42,7 @@ ADMIN = Principal("alice", Role.ADMIN)
 
 
 @define
-class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates, SignsMessages):
+class TestCa(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, SignsMessages):
     """Signs what it is asked, unless `trouble` says otherwise. Refuses to be called inside a transaction."""
 
     __test__ = False
@@ -76,9 +75,6 @@ class TestCa(Issuer, ShowsChain, SignsCrls, AnswersOcsp, CertifiesDelegates, Sig
         wanted = authority or self.authority.key_identifier
         (mine,) = (one for one in (self.authority, *self.older) if one.key_identifier == wanted)
         return crl.sign_crl(mine, plan)
-
-    def answer_ocsp(self, question: OcspQuestion, answer: OcspAnswer) -> bytes:
-        return ocsp.sign_response(self.authority, question, answer)
 
     def sign_message(self, content: bytes) -> bytes:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
