@@ -21,6 +21,7 @@ from certctl_core.ports import Ports
 from certctl_core.usecases import est
 from certctl_core.usecases.est import Label, Method
 
+DEFAULT: Final = "default"
 LOOK_AGAIN: Final = 1.0
 """Seconds for which what was read of a file is taken for what is in it."""
 
@@ -111,8 +112,8 @@ class EstLabels:
         return cls({one.label.name: one for one in kept})
 
     def find(self, name: str) -> Label:
-        """Raises `NotFound`."""
-        return self._kept(name).now()
+        """Raises `NotFound`. `default` is another word for no label, where no label is called so."""
+        return self._kept("" if name == DEFAULT and DEFAULT not in self.by_name else name).now()
 
     def _kept(self, name: str) -> Kept:
         if name not in self.by_name:

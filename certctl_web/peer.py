@@ -5,7 +5,7 @@ believed in its place.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol
 
 from attrs import field, frozen
 from cryptography import x509
@@ -16,7 +16,6 @@ from certctl_core.pki import reading
 SOCKET: Final = "gunicorn.socket"
 
 
-@runtime_checkable
 class Tls(Protocol):
     """What a TLS connection says of its other side; `ssl.SSLSocket` does."""
 
@@ -40,8 +39,8 @@ class Peer:
 
 def peer_of(environ: Mapping[str, Any], address: str, authorization: str) -> Peer:
     """The peer of a request. A certificate that cannot be read is none."""
-    connection = environ.get(SOCKET)
-    if not isinstance(connection, Tls):
+    connection: Tls | None = environ.get(SOCKET)
+    if connection is None or not hasattr(connection, "getpeercert"):
         return Peer(address=address, authorization=authorization)
     return Peer(
         address=address,

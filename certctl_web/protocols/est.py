@@ -4,7 +4,7 @@ under each label's for TLS client certificates only.
 What a client of EST has no word for it is told as any client of the API.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import evolve
@@ -100,11 +100,16 @@ def unauthenticated(error: CertctlError) -> Answer[bytes] | None:
     return Answer(status=401, raw=f"{error}\n".encode(), media_type=_TEXT, headers={"WWW-Authenticate": REALM})
 
 
-def _rows(suffix: str, prefix: str) -> Iterator[Row]:
+_TOOLS: Final = {"est_get_ca_certificates": "est_get_cacerts", "est_get_csr_attributes": "est_get_csrattrs"}
+"""What language models may ask, of any label. Enrolling is for whoever has a key and credentials of EST."""
+
+
+def _rows(suffix: str, prefix: str, tools: Mapping[str, str] | None = None) -> Iterator[Row]:
     def row(name: str, method: str, path: str, summary: str, run: Run, media_type: str, **more: Any) -> Row:
         return Operation(
             name=f"{name}{suffix}",
-            tool="",
+            tool=(tools or {}).get(name, ""),
+            arguments={"label": "profile"},
             method=method,
             path=f"{prefix}/{path}",
             summary=summary,
@@ -173,6 +178,6 @@ def _rows(suffix: str, prefix: str) -> Iterator[Row]:
 
 ROWS: Final[tuple[Row, ...]] = (
     *_rows("", "/.well-known/est"),
-    *_rows("_of_label", "/.well-known/est/{label}"),
+    *_rows("_of_label", "/.well-known/est/{label}", _TOOLS),
     *_rows("_by_certificate", f"{MTLS_ONLY}{{label}}"),
 )

@@ -68,6 +68,9 @@ ESTABLISHED = {
     "certctl_ready": "",
     "certctl_auth_info": "",
     "certctl_auth_check": "",
+    "est_get_cacerts": "profile*",
+    "est_get_csrattrs": "profile*",
+    "est_list_profiles": "",
 }
 SECRET = {"create_api_key", "create_enrolment_secret", "issue_join_token", "join_agent"}
 

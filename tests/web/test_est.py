@@ -79,7 +79,9 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-@pytest.mark.parametrize("path", ["/.well-known/est", "/.well-known/est/phones", "/.well-known/est-mtls/phones"])
+@pytest.mark.parametrize(
+    "path", ["/.well-known/est", "/.well-known/est/default", "/.well-known/est/phones", "/.well-known/est-mtls/phones"]
+)
 def test_the_ca_certificates_are_a_certs_only_message_that_openssl_reads(api: Api, path: str) -> None:
     reply = api.get(f"{path}/cacerts", by=None)
 
