@@ -125,7 +125,8 @@ class PostgresCrls(Crls):
                 due_at = CASE WHEN s.addresses @> excluded.addresses THEN s.due_at
                     ELSE least(s.due_at, excluded.due_at) END,
                 addresses = s.addresses || ARRAY(
-                    SELECT a.* FROM unnest(excluded.addresses) AS a WHERE NOT a.* = ANY(s.addresses)
+                    SELECT new.address FROM unnest(excluded.addresses) AS new (address)
+                    WHERE NOT new.address = ANY(s.addresses)
                 )
             RETURNING *
             """,

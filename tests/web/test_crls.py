@@ -9,13 +9,15 @@ import pytest
 from attrs import evolve
 from cryptography import x509
 
+from certctl_adapters.memory import MemoryStore
 from certctl_core.models.access import Role
 from certctl_core.models.crls import CrlRules
+from certctl_core.pki import bundle, crl, reading
 from certctl_core.pki.distribution import Place
 from certctl_core.usecases import crls
 from certctl_web.kept import KeptFiles
 from tests.stand_ins import MovableClock
-from tests.web.api import Api, make_api
+from tests.web.api import Api, make_api, make_ports
 
 CRL = "/.well-known/pki/crl/iss-local"
 
@@ -190,6 +192,40 @@ def test_of_many_only_the_last_few_are_kept(api: Api) -> None:
         return [text]
 
     one, two = evolve(stored, digest="1", size=1), evolve(stored, digest="2", size=1)
-    for crl, text in ((one, b"1"), (two, b"2"), (two, b"2"), (one, b"1")):
-        assert files.get(crl, lambda text=text: read(text)) is not None  # type: ignore[misc]
+    for found, text in ((one, b"1"), (two, b"2"), (two, b"2"), (one, b"1")):
+        assert files.get(found, lambda text=text: read(text)) is not None  # type: ignore[misc]
     assert reads == [b"1", b"2", b"1"]
+
+
+def test_in_a_rollover_each_leaf_names_the_crl_of_its_own_ca(clock: MovableClock) -> None:
+    here = "https://ca.test"
+    api = make_api(ports=make_ports(MemoryStore().work, clock, public_url=here), clock=clock)
+    api.foundations()
+    agent = api.agent()
+
+    def issued(name: str) -> x509.Certificate:
+        certificate = api.certificate(api.target(agent, name), name=name)["id"]
+        assert api.issue(agent, certificate).status == 202
+        version = api.get(f"/api/v1/certificates/{certificate}/versions").json["data"][0]
+        return bundle.from_pem(version["pem_chain"])[0]
+
+    before = issued("before")
+    made = api.made("/api/v1/issuers/iss-local/intermediates", {"name": "Second CA"})
+    api.made(f"/api/v1/intermediates/{made['id']}/activate", {})
+    clock.advance(timedelta(seconds=1))
+    after = issued("after")
+    for name in ("before", "after"):
+        api.made(f"/api/v1/certificates/mc-{name}/revoke", {"reason": "superseded"})
+    crls.sweep(api.ports)
+
+    urls = []
+    for leaf in (before, after):
+        (url,) = reading.facts(leaf).crl_urls
+        signed = crl.read(api.get(url.removeprefix(here), by=None).content)
+        assert [entry.serial_number for entry in signed] == [leaf.serial_number]
+        assert signed.issuer == leaf.issuer
+        urls.append(url)
+    identifier = reading.facts(after).authority_key_identifier
+    assert identifier is not None
+    assert urls == [f"{here}{CRL}", f"{here}{CRL}/{identifier.hex()}"]
+    api.app.close()
