@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 from cryptography import x509
 
-from certctl_core.errors import CertctlError, NotConfigured, TooLarge
+from certctl_core.errors import CertctlError, NotConfigured
 from certctl_core.pki import keys, reading
 from certctl_core.usecases.delegates import Opened
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise TooLarge(f"{path} is over {MAX_BYTES} bytes")
+        raise NotConfigured(f"{path} cannot be used: it is over {MAX_BYTES} bytes")
     return data
 
 
