@@ -22,7 +22,7 @@ from certctl_core.policy import intune
 from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.ports.issuer import Ordered
 from certctl_core.ports.store import Query
-from certctl_core.usecases import delegates, enrolment_secrets, issuance, jobs, revocation, scep
+from certctl_core.usecases import delegates, enrolment_secrets, issuance, jobs, revocation, scep, scep_enrolling
 from certctl_core.usecases.enrolment import Belonging
 from certctl_core.usecases.enrolment_secrets import CreateSecret
 from certctl_core.usecases.scep_doors import Door, Doors, SignedChallenges
@@ -141,7 +141,7 @@ def test_there_is_no_door_without_a_label_of_its_own(service: Service) -> None:
 def test_without_the_challenge_nothing_is_enrolled_or_remembered(service: Service, challenge: str) -> None:
     assert failed(service.enrol(Device(), challenge), FailInfo.BAD_REQUEST)
     with service.world.ports.work() as work:
-        assert work.presented.count(f"{scep.NONCES}phones") == 0
+        assert work.presented.count(f"{scep_enrolling.NONCES}phones") == 0
         assert work.certificates.page(Query()).total == 0
 
 
@@ -228,7 +228,7 @@ def test_a_nonce_is_good_for_one_message(service: Service) -> None:
     assert service.enrol(Device(), nonce=b"n" * 16).status == "0"
     other = Device(common_name="device-2.example.com", key=devices.rsa_key("other"))
     assert failed(service.enrol(other, nonce=b"n" * 16), FailInfo.BAD_REQUEST)
-    service.world.clock.advance(scep.REMEMBERED)
+    service.world.clock.advance(scep_enrolling.REMEMBERED)
     assert scep.forget(service.world.ports) == 1
     assert service.enrol(other, nonce=b"n" * 16).status == "0"
 
