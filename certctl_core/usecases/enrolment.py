@@ -150,7 +150,8 @@ def enrol(ports: Ports, client: Client, asked: Enrol) -> Enrolled:
     """
     wanted = csr_reading.wanted_names(asked.csr)
     request = _Request(client, asked, wanted, keys.digest(asked.csr))
-    claimed = ports.together.ask("enrolments", partial(_claimed, ports), request)
+    first = ports.together.ask("enrolments", partial(_claim_first, ports), request) if request.is_plain else None
+    claimed = first or _claim_alone(ports, request)
     if isinstance(claimed, CertctlError):
         raise claimed
     return claimed if isinstance(claimed, Enrolled) else _carry_out(ports, claimed)
@@ -211,6 +212,11 @@ class _Request:
     wanted: tuple[str, tuple[str, ...]]
     key_sha256: str
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it may be a first request that nothing stands in the way of."""
+        return self.asked.renews is None and not self.asked.per_day
+
 
 @frozen
 class _Known:
@@ -221,24 +227,11 @@ class _Known:
     job: Job
 
 
-Claimed = Order | Enrolled | CertctlError
-
-
-def _claimed(ports: Ports, requests: Sequence[_Request]) -> Sequence[Claimed]:
-    """An outcome for each. First requests that nothing stands in the way of are claimed in one transaction, the others
-    in one each."""
-    together = _claim_first(ports, requests)
-    return [together.get(index) or _claim_alone(ports, one) for index, one in enumerate(requests)]
-
-
-def _claim_alone(ports: Ports, request: _Request) -> Claimed:
+def _claim_alone(ports: Ports, request: _Request) -> Order | Enrolled:
     try:
-        try:
-            return _claim(ports, request)
-        except Duplicate:  # The same arrived twice, and the other was faster; or the key has a certificate already.
-            return _claim(ports, request, is_there=True)
-    except CertctlError as problem:
-        return problem
+        return _claim(ports, request)
+    except Duplicate:  # The same arrived twice, and the other was faster; or the key has a certificate already.
+        return _claim(ports, request, is_there=True)
 
 
 def _claim(ports: Ports, request: _Request, *, is_there: bool = False) -> Order | Enrolled:
@@ -348,18 +341,15 @@ def _resume(ports: Ports, work: Work, client: Client, known: _Known, now: dateti
 # --- claim together ---------------------------------------------------------------------------------------------------
 
 
-def _claim_first(ports: Ports, requests: Sequence[_Request]) -> Mapping[int, Order | CertctlError]:
-    """What became of first requests, by their place: an order, or why there is none. Those that are missing go alone:
-    renewals, repetitions, single-use secrets, approvals and quotas are theirs, and so is everything when the database
-    takes exception to one of them."""
-    plain = {index: one for index, one in enumerate(requests) if one.asked.renews is None and not one.asked.per_day}
-    if len(plain) < 2:
-        return {}
+def _claim_first(ports: Ports, requests: Sequence[_Request]) -> Sequence[Order | CertctlError | None]:
+    """What became of plain requests: an order, or why there is none. None goes alone, and keeps the others waiting for
+    nothing: repetitions, single-use secrets and approvals do, and all when the database takes exception to one."""
     try:
         with ports.work() as work:
-            return _claim_plain(ports, work, plain, ports.clock.now())
+            outcomes = _claim_plain(ports, work, dict(enumerate(requests)), ports.clock.now())
     except (Duplicate, Invalid):
-        return {}
+        outcomes = {}
+    return [outcomes.get(index) for index in range(len(requests))]
 
 
 def _claim_plain(
@@ -370,11 +360,13 @@ def _claim_plain(
     rules = Rules.read(work, made.values())
     allowed = Consent.read(ports, work, made.values(), rules.profiles, (), rules.issuers)
     made = {index: one for index, one in made.items() if not allowed.is_needed(one)}
-    judged, refused = compliance.admit_many(work, list(made.values()), now)
-    admitted = {one.id: one for one in judged.certificates}
     outcomes: dict[int, Order | CertctlError] = {
         index: one for index, one in fresh.items() if isinstance(one, CertctlError)
     }
+    if not made:
+        return outcomes
+    judged, refused = compliance.admit_many(work, list(made.values()), now)
+    admitted = {one.id: one for one in judged.certificates}
     begun: dict[int, tuple[Order, Enrolment]] = {}
     for index, certificate in made.items():
         if certificate.id in refused:

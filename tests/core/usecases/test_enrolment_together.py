@@ -59,7 +59,8 @@ class OneGroup(Together):
 
 
 def all_at_once(world: World, *wishes: tuple[Client, enrolment.Enrol]) -> list[Enrolled | BaseException]:
-    ports = evolve(world.ports, together=OneGroup(len(wishes)))
+    in_line = [wish for _, wish in wishes if wish.renews is None]
+    ports = evolve(world.ports, together=OneGroup(len(in_line)))
 
     def ask(wish: tuple[Client, enrolment.Enrol]) -> Enrolled | BaseException:
         try:
