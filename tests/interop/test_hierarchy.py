@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.errors import Refused
 from certctl_core.models.certificates import RevocationReason
-from certctl_core.pki import bundle, ca, cacert, constraints, crl, keys, names, reading, serials
+from certctl_core.pki import bundle, ca, cacert, cms, constraints, crl, keys, names, reading, serials
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import CaPlan, CrlPlan, PolicyInformation, RevokedEntry
@@ -172,3 +172,39 @@ def test_openssl_reads_the_policies_and_constraints_of_a_ca(openssl: Peer, tmp_p
         "CPS: https://pki.example.com/cps",
     ):  # fmt: skip
         assert words in said
+
+
+def test_openssl_believes_one_root_by_the_other_over_a_link(openssl: Peer, tmp_path: Path) -> None:
+    old, new = (ca.create_root(f"{age} Root", KeyKind.ECDSA_P256, NOW - DAY, 3000 * DAY) for age in ("Old", "New"))
+
+    def link(of: Authority, by: Authority) -> str:
+        plan = CaPlan(
+            subject=of.certificate.subject,
+            public_key=of.certificate.public_key(),
+            serial_number=serials.new_serial(),
+            not_before=NOW - DAY,
+            not_after=NOW + 1000 * DAY,
+            is_link=True,
+        )
+        return bundle.to_pem(ca.sign_ca(by, plan)[0])
+
+    for trusted, signing in ((old, new), (new, old)):
+        (tmp_path / "root.pem").write_text(bundle.to_pem(trusted.certificate))
+        (tmp_path / "link.pem").write_text(link(signing, trusted))
+        (tmp_path / "leaf.pem").write_text(bundle.to_pem(_leaf(signing, "a.example.com")))
+        said = openssl.run(
+            "verify", "-x509_strict", "-CAfile", "root.pem", "-untrusted", "link.pem", "leaf.pem", folder=tmp_path
+        )
+        assert said.strip() == "leaf.pem: OK"
+
+
+def test_openssl_verifies_the_word_of_a_ca_on_the_next_one(openssl: Peer, tmp_path: Path) -> None:
+    """GetNextCACert (RFC 8894 section 4.7.1): certificates in a message that the present CA's RA has signed."""
+    present, coming = (ca.create_root(f"{which} Root", KeyKind.RSA_2048, NOW - DAY, 3000 * DAY) for which in "AB")
+    message = cms.sign(cms.degenerate(coming.chain), cms.Signer(present.certificate, present.private_key))
+    (tmp_path / "message.der").write_bytes(message)
+    (tmp_path / "root.pem").write_text(bundle.to_pem(present.certificate))
+    openssl.run("cms", "-verify", "-inform", "DER", "-in", "message.der", "-CAfile", "root.pem", "-purpose", "any",
+                "-binary", "-out", "next.p7", folder=tmp_path)  # fmt: skip
+    openssl.run("pkcs7", "-inform", "DER", "-in", "next.p7", "-print_certs", "-out", "next.pem", folder=tmp_path)
+    assert reading.certificates((tmp_path / "next.pem").read_bytes()) == coming.chain
