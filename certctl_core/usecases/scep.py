@@ -33,13 +33,12 @@ from certctl_core.errors import (
     Unreadable,
     UpstreamRejected,
 )
-from certctl_core.models.authorities import AuthorityState
 from certctl_core.models.delegates import Purpose
 from certctl_core.pki import cms, paths, reading, scep
 from certctl_core.pki.cms import Cipher
 from certctl_core.pki.scep import FailInfo, MessageType
 from certctl_core.ports import Ports
-from certctl_core.ports.issuer import SignsMessages
+from certctl_core.ports.issuer import HasAuthorities, SignsMessages
 from certctl_core.usecases import delegates, scep_enrolling, scep_lookups
 from certctl_core.usecases.scep_asked import Answered, Asked, failed
 from certctl_core.usecases.scep_doors import Door, Doors
@@ -87,20 +86,18 @@ def authorities(ports: Ports, doors: Doors, door: Door) -> Sequence[x509.Certifi
 
 def next_authorities(ports: Ports, doors: Doors, door: Door) -> bytes:
     """The chain of the CA that will follow the present one, and its RA, in a message that the present CA has signed
-    (section 4.7): a CA that is active and has never signed new leafs, the newest of them. Raises `NotFound` while there
-    is none, or nobody who could tell."""
-    issuer = doors.standing(ports, door).issuer
+    (section 4.7): a CA that is there to sign new leafs and has never done so, the newest of them. Raises `NotFound`
+    while there is none, or nobody who could tell."""
+    standing = doors.standing(ports, door)
     with ports.work() as work:
-        coming = [
-            one
-            for one in work.authorities.of_issuer(issuer.id)
-            if one.state is AuthorityState.ACTIVE and one.signs_from is None and one.chain
-        ]
+        issuer = work.issuers.get(standing.issuer.id)
     connected = ports.issuers.connect(issuer)
-    if not coming or not isinstance(connected, SignsMessages):
+    found = connected.authorities() if isinstance(connected, HasAuthorities) else ()
+    coming = next((one for one in found if one.is_next), None)
+    if coming is None or not isinstance(connected, SignsMessages):
         raise NotFound("the CA of this service is not about to be followed by another one")
-    chain = [reading.certificate(one) for one in coming[-1].chain]
-    identifier = reading.key_identifier_of(chain[0]).hex()
+    chain = list(coming.chain)
+    identifier = coming.key_identifier.hex()
     if door.own_ra is None:
         chain.append(delegates.current(ports, issuer, Purpose.RA, door.label, authority=identifier).certificate)
     return connected.sign_message(cms.degenerate(chain))

@@ -10,8 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.errors import NotFound, Unreadable
-from certctl_core.ids import AuthorityId, IssuerId, OwnerId, RenewalPolicyId, TeamId
-from certctl_core.models.authorities import CertificateAuthority
+from certctl_core.ids import IssuerId, OwnerId, RenewalPolicyId, TeamId
 from certctl_core.models.certificates import CertificateSource, RevocationReason
 from certctl_core.models.delegates import Purpose
 from certctl_core.models.enrolment import EnrolmentProtocol
@@ -165,19 +164,7 @@ def test_a_client_that_could_not_open_the_answer_is_refused_before_anything_is_i
 def _coming(world: World) -> ca.Authority:
     """Another CA of the issuer, which has not signed anything yet."""
     coming = ca.create_root("Next CA", KeyKind.ECDSA_P256, START, timedelta(days=3650))
-    world.ca.older.append(coming)
-    with world.ports.work() as work:
-        work.authorities.add(
-            CertificateAuthority(
-                id=AuthorityId("ca-next"),
-                issuer_id=IssuerId("iss-local"),
-                name="Next CA",
-                subject="CN=Next CA",
-                chain=tuple(one.public_bytes(Encoding.DER) for one in coming.chain),
-                created_at=START,
-                updated_at=START,
-            )
-        )
+    world.ca.coming.append(coming)
     return coming
 
 

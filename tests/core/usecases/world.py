@@ -54,6 +54,8 @@ class TestCa(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, SignsMessages):
     answer: Callable[[IssueRequest], Issued | Ordered] | None = None
     older: list[ca.Authority] = field(factory=list)
     """Other CAs of the issuer that still sign, though no leafs."""
+    coming: list[ca.Authority] = field(factory=list)
+    """Those that are there to sign leafs some day."""
 
     def issue(self, request: IssueRequest) -> Issued | Ordered:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
@@ -73,7 +75,7 @@ class TestCa(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, SignsMessages):
         if self.trouble:
             raise self.trouble
         wanted = authority or self.authority.key_identifier
-        (mine,) = (one for one in (self.authority, *self.older) if one.key_identifier == wanted)
+        (mine,) = (one for one in (self.authority, *self.coming, *self.older) if one.key_identifier == wanted)
         return crl.sign_crl(mine, plan)
 
     def sign_message(self, content: bytes) -> bytes:
@@ -82,15 +84,18 @@ class TestCa(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, SignsMessages):
 
     def authorities(self) -> Sequence[AuthorityFacts]:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
-        found = (self.authority, *self.older)
-        return [AuthorityFacts(one.key_identifier.hex(), one.chain, is_plain=one is found[-1]) for one in found]
+        found = (self.authority, *self.coming, *self.older)
+        return [
+            AuthorityFacts(one.key_identifier.hex(), one.chain, is_plain=one is found[-1], is_next=one in self.coming)
+            for one in found
+        ]
 
     def certify_delegate(self, plan: DelegatePlan, authority: bytes | None = None) -> x509.Certificate:
         assert not self.store.in_transaction, "a CA was called while a transaction was open"
         if self.trouble:
             raise self.trouble
         wanted = authority or self.authority.key_identifier
-        (mine,) = (one for one in (self.authority, *self.older) if one.key_identifier == wanted)
+        (mine,) = (one for one in (self.authority, *self.coming, *self.older) if one.key_identifier == wanted)
         return delegate.certify(mine, plan)
 
 
