@@ -50,6 +50,7 @@ def test_it_serves_what_is_signed_comes_back_when_killed_and_ends_with_the_serve
 
         until(answers, "the plain listener")
         assert status_of(port, "/.well-known/pki/ocsp/iss-local/abc") == 200
+        assert status_of(port, "/.well-known/pki/crl/iss-local") == 200
         assert [status_of(port, path) for path in ("/", "/health", "/api/v1/certificates")] == [404] * 3
         first = plain_process(server.process.pid)
         assert first is not None
