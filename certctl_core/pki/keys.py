@@ -121,8 +121,10 @@ def weaknesses(public_key: CertificatePublicKeyTypes) -> tuple[str, ...]:
         if public_key.curve.name in _SOUND_CURVES:
             return ()
         return (f"the curve {public_key.curve.name} is not one of P-256, P-384 and P-521",)
+    if isinstance(public_key, ed25519.Ed25519PublicKey):
+        return _ed25519_weaknesses(public_key)
     facts = describe(public_key)
-    if facts.algorithm in ("Ed25519", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"):
+    if facts.algorithm in ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"):
         return ()
     return (f"{facts.algorithm} keys are not certified",)
 
@@ -137,6 +139,22 @@ def require_sound(public_key: CertificatePublicKeyTypes) -> KeyFacts:
             hint="Make a new key, for example ECDSA on P-256 or RSA of 3072 bits.",
         )
     return describe(public_key)
+
+
+_ED25519_PRIME: Final = 2**255 - 19
+_EIGHTH: Final = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+_SMALL_ORDER: Final = frozenset({0, 1, _ED25519_PRIME - 1, _EIGHTH, _ED25519_PRIME - _EIGHTH})
+"""The y coordinates of the eight points whose order divides 8."""
+
+
+def _ed25519_weaknesses(public_key: ed25519.Ed25519PublicKey) -> tuple[str, ...]:
+    """RFC 8032 section 5.1.7 lets a verifier take signatures by keys of small order, and everybody can make those."""
+    encoded = int.from_bytes(public_key.public_bytes_raw(), "little") & ~(1 << 255)
+    if encoded % _ED25519_PRIME in _SMALL_ORDER:
+        return ("an Ed25519 key of small order signs for everybody",)
+    return ()
 
 
 def _rsa_weaknesses(public_key: rsa.RSAPublicKey) -> tuple[str, ...]:
