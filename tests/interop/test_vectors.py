@@ -53,9 +53,10 @@ SHA-1 or MD4, or are made wrongly on purpose."""
 
 OCSP_REQUESTS = {
     "ocsp-army.inapplicable-req.der", "ocsp-army.revoked-req.der", "ocsp-army.valid-req.der",
-    "req-acceptable-responses.der", "req-ext-nonce.der", "req-ext-unknown-oid.der", "req-sha1.der",
+    "req-acceptable-responses.der", "req-ext-nonce.der", "req-ext-unknown-oid.der", "req-multi-sha1.der",
+    "req-sha1.der",
 }  # fmt: skip
-"""Those with one question of version 1, hashed in a way that is known."""
+"""Those with questions of version 1, hashed in a way that is known."""
 
 
 @pytest.mark.parametrize(
