@@ -84,7 +84,7 @@ def served_plainly(settings: Settings, url: str) -> Served:
     desk = OcspDesk(backend.ports)
     keeping = Keeping(desk, ahead=True)
     options = evolve(_options(settings, backend), ocsp=desk, record_calls=False, cors_origins=())
-    rows = plain_rows(TABLE, ("/scep",) if settings.scep.plain_http else ())
+    rows = plain_rows(TABLE, ("/scep", "/cgi-bin/") if settings.scep.plain_http else ())
     application = create_app(backend.ports, options, rows, pages=False)
     per_minute = settings.pki.ocsp_per_minute
     rate = Rate(per_minute / 60, per_minute) if per_minute else None
