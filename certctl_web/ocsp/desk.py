@@ -346,6 +346,10 @@ class OcspDesk:
                 signed += sum(self._ahead(issuer, serial_number) for serial_number in serial_numbers)
         return signed
 
+    def is_idle_for(self, seconds: float) -> bool:
+        """Whether nobody has asked for so long."""
+        return self._clock() - self._asked_at > seconds
+
     def begin_ahead(self) -> None:
         """Begin another round of signing ahead."""
         for issuer in self._issuers.values():

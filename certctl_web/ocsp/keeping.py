@@ -13,6 +13,9 @@ from certctl_web.ocsp.desk import PAUSE, OcspDesk
 LOOK_AFTER_EVERY: Final = 2.0
 AHEAD_PAUSE: Final = 0.005
 AHEAD_AT_ONCE: Final = 8
+BUSY: Final = 0.05
+"""Seconds since the last question within which there may be more to come."""
+
 OPEN_EVERY: Final = 20.0
 """Seconds after which it is looked again which issuers there are, and less than after which a desk is idle."""
 
@@ -77,5 +80,6 @@ class Keeping:
         while not self._desk.is_ahead() and not self._stopping.is_set():
             began = time.monotonic()
             self._desk.sign_ahead(AHEAD_AT_ONCE)
-            # At most half of the time, however fast the machine is.
-            self._stopping.wait(max(AHEAD_PAUSE, time.monotonic() - began))
+            # At most half of the time, however fast the machine is, and much less while somebody asks.
+            pause = AHEAD_PAUSE if self._desk.is_idle_for(BUSY) else BUSY
+            self._stopping.wait(max(pause, time.monotonic() - began))

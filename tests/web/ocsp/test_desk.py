@@ -424,3 +424,10 @@ def test_nothing_is_signed_ahead_of_what_may_be_wrong(office: Office) -> None:
     office.pass_time(1)
     assert office.desk.sign_ahead(100) == 0
     assert not office.desk.is_ahead()
+
+
+def test_it_knows_how_long_nobody_has_asked(office: Office) -> None:
+    office.ask("ab")
+    assert not office.desk.is_idle_for(0.05)
+    office.pass_time(0.06)
+    assert office.desk.is_idle_for(0.05)
