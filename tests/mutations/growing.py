@@ -23,7 +23,7 @@ from tests.mutations import der
 
 BATCH: Final = 40
 _TO_START: Final = 60.0
-PATIENCE: Final = 30.0
+PATIENCE: Final = 120.0
 """Seconds to wait for a batch before the process is taken to hang. A reader may take less for each input."""
 
 MOST_GROWTH: Final = 50 * 1024

@@ -18,7 +18,7 @@ IS_NIGHT = INPUTS > IN_TESTS
 NAMES = [name for name, reader in READERS.items() if IS_NIGHT or not reader.is_for_the_night]
 
 
-@pytest.mark.timeout(30 + INPUTS // 50)
+@pytest.mark.timeout(300 + INPUTS // 50)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mutated_input_is_read_or_refused(name: str) -> None:
     with growing.reader_process(name) as process:
