@@ -1,7 +1,7 @@
 """Whatever is done to a valid input, its reader gives a value or an error that it may give, soon and in little memory.
 
-`nox -s nightly` has many more read, new ones every time. What it finds is printed in full, and comes back in
-`test_found`.
+`nox -s nightly` has many more read, new ones every time. What it finds is printed in full, and gets a test of its own
+among those of the reader.
 """
 
 import os
