@@ -16,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import ocsp as library
 
 from certctl_adapters import key_drivers
 from certctl_adapters.issuers import InstalledIssuers
@@ -122,9 +123,10 @@ def test_a_ca_in_a_token_signs_everything_that_a_ca_signs(drivers: InstalledKeyD
     assert sum(map(len, entries)) > 1 << 20
     long = crl.sign_crl(root, CrlPlan(2, plans.NOW, plans.NOW + timedelta(days=1), entries))
     assert crl.is_signed_by(crl.read(long), root.certificate)
-    question = ocsp.question_about(root.certificate, "ab")
+    responder = ocsp.Responder(root.certificate, root.certificate, root.private_key)
     answer = OcspAnswer(True, plans.NOW, plans.NOW + timedelta(hours=1))
-    assert ocsp.sign_response(root, question, answer)
+    answered = responder.respond(ocsp.request_about(root.certificate, "ab"), [answer], plans.NOW)
+    assert library.load_der_ocsp_response(answered).certificate_status is library.OCSPCertStatus.GOOD
     request = cacert.request(root.certificate.subject, root.private_key)
     assert request.is_signature_valid
     assert keys.same_key(request, root.certificate)
