@@ -22,7 +22,7 @@ ALTER TABLE certificate_authorities
     ALTER COLUMN name SET NOT NULL,
     ADD CONSTRAINT certificate_authorities_key_check CHECK ((key_driver_id = 'sealed') = (sealed_key IS NOT NULL)),
     ADD CONSTRAINT certificate_authorities_chain_check CHECK (state IN ('pending', 'retired') OR chain_der <> '{}');
-CREATE UNIQUE INDEX certificate_authorities_name_key ON certificate_authorities (issuer_id, name) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX certificate_authorities_name_key ON certificate_authorities ((coalesce(issuer_id, '')), name);
 CREATE INDEX certificate_authorities_parent_idx ON certificate_authorities (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX certificate_authorities_drain_idx ON certificate_authorities (drains_at, id) WHERE state = 'retiring';
 

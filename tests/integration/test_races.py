@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -87,7 +88,7 @@ class Crowd:
             lambda: deployment.deploy(ports, ADMIN, certificate.id),
             lambda: self.any_job(chance, jobs.retry),
             lambda: self.any_job(chance, jobs.cancel),
-            lambda: certificates.update(ports, ADMIN, certificate.id, certificates.UpdateCertificate(environment="x")),
+            lambda: self.change(certificate, certificates.UpdateCertificate(environment="x")),
             lambda: self.all_at_once(BulkAction.RENEW, chance),
             lambda: self.all_at_once(BulkAction.REASSIGN, chance),
             lambda: bulk_batches.carry_on(ports),
@@ -114,9 +115,14 @@ class Crowd:
             approve,
             lambda: self.any_request(chance, approvals.reject),
             lambda: self.submit(certificate, agent, f"{agent.name} {certificate.name}"),
-            lambda: certificates.update(ports, ADMIN, certificate.id, names),
+            lambda: self.change(certificate, names),
             lambda: approvals.expire(ports, timedelta(minutes=20)),
         ]
+
+    def change(self, certificate: ManagedCertificate, asked: certificates.UpdateCertificate) -> None:
+        """Whoever asks for a change while another changes the same is told, and nothing has happened."""
+        with suppress(StaleWrite):
+            certificates.update(self.world.ports, ADMIN, certificate.id, asked)
 
     def submit(self, certificate: ManagedCertificate, agent: Agent, key_name: str) -> None:
         self.world.submit(self.world.now_is(certificate), agent, key_name)
