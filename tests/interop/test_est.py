@@ -191,12 +191,12 @@ def test_a_certificate_of_a_stranger_does_not_get_through_the_handshake(
 ) -> None:
     stranger = issue(make_maker("Strangers CA"), tmp_path, "stranger")
     _, csr = openssl_request(tmp_path, "device", "curl-2.example.com")
-    said = curl.program.run(
-        *("-s", "-S", "--cacert", est.trust, "--data-binary", f"@{csr}", *as_client(stranger)),
-        f"{est.url}/.well-known/est/phones/simpleenroll",
-        folder=tmp_path,
-        fails=True,
-    )
+    asked = ("-s", "-S", "--cacert", est.trust, "--data-binary", f"@{csr}", *as_client(stranger))
+    where = f"{est.url}/.well-known/est/phones/simpleenroll"
+    # A client of TLS 1.3 is done before the server has judged its certificate: whether it reads of that in an alert, or
+    # finds the connection closed, is a matter of time.
+    curl.program.run(*asked, where, folder=tmp_path, fails=True)
+    said = curl.program.run(*asked, "--tls-max", "1.2", where, folder=tmp_path, fails=True)
     assert "alert unknown ca" in said
     assert est.listed("curl-2.example.com") == []
 
