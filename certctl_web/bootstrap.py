@@ -34,6 +34,7 @@ from certctl_core.ids import IssuerId, OwnerId, ProfileId, TeamId
 from certctl_core.models.access import SYSTEM, SystemActor
 from certctl_core.models.authorities import SEALED
 from certctl_core.models.catalog import ConfigSource
+from certctl_core.models.enrolment import EnrolmentProtocol
 from certctl_core.pki import ca
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
@@ -42,7 +43,7 @@ from certctl_core.ports.signer import KeptKey, KeyDrivers
 from certctl_core.ports.store import Query, Where
 from certctl_core.ports.world import Nowhere, SecretBox, Tripwire
 from certctl_core.usecases import access, catalog, sealing, secrets
-from certctl_web import est_service, scep_service, tls
+from certctl_web import belonging, est_service, scep_service, tls
 from certctl_web.metrics import PrometheusMeter
 from certctl_web.setting import PREFIX
 from certctl_web.settings import Settings
@@ -246,9 +247,9 @@ def prepare(settings: Settings, url: str, *, serves: bool) -> str | None:
             _seed(settings, backend.ports)
             if serves:
                 scep_service.doors(settings)
-                scep_service.require_known(backend.ports, settings)
+                belonging.require_known(backend.ports, EnrolmentProtocol.SCEP, settings.scep_doors)
                 est_service.labels(settings)
-                est_service.require_known(backend.ports, settings)
+                belonging.require_known(backend.ports, EnrolmentProtocol.EST, settings.est_doors)
             _announce_audit_key(backend.ports)
             return _first_key(settings, backend.ports)
 

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from certctl_core.policy.shared_secret import SharedSecret
 from certctl_core.usecases.est import Method
-from certctl_web.setting import PREFIX, Row, boolean, labels, listed, path, text, whole
+from certctl_web.setting import PREFIX, Row, boolean, labels, listed, of_label, path, text, whole
 
 _PASSWORD: Final = "EST_ENROLLMENT_PASSWORD"  # noqa: S105 - the name of a setting
 _BUNDLE: Final = "EST_MTLS_CLIENT_CA_TRUST_BUNDLE_PATH"
@@ -146,4 +146,4 @@ def oddities(found: dict[str, EstDoor]) -> Iterator[str]:
 
 def called(name: str, label: str) -> str:
     """The name of a label's setting, from that of what has none."""
-    return name.replace("EST_", f"EST_PROFILE_{label.upper().replace('-', '_')}_", 1) if label else name
+    return of_label("EST", name, label)

@@ -2,18 +2,12 @@
 
 from typing import Final
 
-from certctl_core.errors import NotConfigured, NotFound
-from certctl_core.ids import IssuerId, OwnerId, ProfileId, RenewalPolicyId, TeamId
-from certctl_core.models.access import SYSTEM
+from certctl_core.ids import IssuerId, ProfileId
 from certctl_core.pki import cms
 from certctl_core.policy import intune
-from certctl_core.ports import Ports
-from certctl_core.usecases import catalog
-from certctl_core.usecases.enrolment import Belonging
 from certctl_core.usecases.scep_doors import Door, Doors, SignedChallenges
-from certctl_web import files
-from certctl_web.scep_settings import ScepDoor, called
-from certctl_web.setting import PREFIX
+from certctl_web import belonging, files
+from certctl_web.scep_settings import ScepDoor
 from certctl_web.settings import Settings
 
 _LEGACY: Final = (cms.Cipher.DES, cms.Cipher.TRIPLE_DES, cms.Digest.SHA1)
@@ -34,12 +28,7 @@ def _door(label: str, given: ScepDoor, public_url: str) -> Door:
         label=label,
         issuer_id=IssuerId(given.issuer_id),
         profile_id=ProfileId(given.profile_id) if given.profile_id else None,
-        belongs=Belonging(
-            owner_id=OwnerId(given.owner_id),
-            team_id=TeamId(given.team_id),
-            renewal_policy_id=RenewalPolicyId(given.renewal_policy_id),
-            environment=given.environment,
-        ),
+        belongs=belonging.of(given),
         accepted=accepted.also(*_LEGACY) if given.allow_legacy else accepted,
         static=given.challenge,
         one_time=given.one_time,
@@ -75,22 +64,3 @@ def _look_at_files(door: Door) -> None:
         door.signed.trusted()
     if door.client_authorities is not None:
         door.client_authorities()
-
-
-def require_known(ports: Ports, settings: Settings) -> None:
-    """Raises `NotConfigured` naming the setting for a door that leads to an issuer, or is an owner's, that is not."""
-    for label, given in settings.scep_doors.items():
-        wanted = (
-            ("SCEP_ISSUER_ID", given.issuer_id, catalog.get_issuer),
-            ("SCEP_PROFILE_ID", given.profile_id, catalog.get_profile),
-            ("SCEP_OWNER_ID", given.owner_id, catalog.get_owner),
-            ("SCEP_TEAM_ID", given.team_id, catalog.get_team),
-        )
-        for name, identity, get in wanted:
-            if not identity:
-                continue
-            try:
-                get(ports, SYSTEM, identity)
-            except NotFound as error:
-                variable = f"{PREFIX}{called(name, label)}"
-                raise NotConfigured(f"{variable}={identity}: {error.message}", hint=error.hint) from error

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from attrs import field, frozen
 
 from certctl_core.policy.shared_secret import SharedSecret
-from certctl_web.setting import PREFIX, Row, boolean, duration, labels, path, text, whole
+from certctl_web.setting import PREFIX, Row, boolean, duration, labels, of_label, path, text, whole
 
 _HOUR: Final = timedelta(hours=1)
 _MINUTE: Final = timedelta(minutes=1)
@@ -180,4 +180,4 @@ def oddities(found: dict[str, ScepDoor]) -> Iterator[str]:
 
 def called(name: str, label: str) -> str:
     """The name of a door's setting, from that of the door without a label."""
-    return name.replace("SCEP_", f"SCEP_PROFILE_{label.upper().replace('-', '_')}_", 1) if label else name
+    return of_label("SCEP", name, label)

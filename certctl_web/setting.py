@@ -14,6 +14,14 @@ from certctl_core.models.access import Role
 
 PREFIX: Final = "CERTCTL_"
 
+
+def of_label(protocol: str, name: str, label: str) -> str:
+    """The name of a label's setting, from that of what has no label."""
+    if not label:
+        return name
+    return name.replace(f"{protocol}_", f"{protocol}_PROFILE_{label.upper().replace('-', '_')}_", 1)
+
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from certctl_core.errors import NotConfigured
 from certctl_core.usecases.est import Method
 from certctl_web import est_service, settings
 from certctl_web.settings import Reading
@@ -72,5 +73,5 @@ def test_labels_are_made_of_settings_and_a_bundle_that_is_not_there_is_named(tmp
     made = est_service.labels(read(ENABLED="true", PROFILES="phones").settings)
     assert sorted(made.by_name) == ["", "phones"]
     missing = read(ENABLED="true", MTLS_CLIENT_CA_TRUST_BUNDLE_PATH=str(tmp_path / "bundle.pem"))
-    with pytest.raises(est_service.NotConfigured, match=r"bundle\.pem"):
+    with pytest.raises(NotConfigured, match=r"bundle\.pem"):
         est_service.labels(missing.settings)

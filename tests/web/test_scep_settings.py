@@ -8,8 +8,9 @@ from cryptography import x509
 
 from certctl_adapters.memory import MemoryStore
 from certctl_core.errors import NotConfigured
+from certctl_core.models.enrolment import EnrolmentProtocol
 from certctl_core.pki import cms, keys
-from certctl_web import files, scep_service, settings
+from certctl_web import belonging, files, scep_service, settings
 from certctl_web.options import Options
 from certctl_web.scep_settings import ScepDoor
 from certctl_web.settings import SettingsError
@@ -122,14 +123,14 @@ def test_a_door_to_what_is_not_there_stops_the_start() -> None:
     api = make_api(Options(given_keys=GIVEN), make_ports(MemoryStore().work, clock), clock)
     api.foundations()
     good = {"OWNER_ID": "o-1", "TEAM_ID": "t-1"}
-    for name in ("", "ISSUER_ID", "PROFILE_ID", "OWNER_ID", "TEAM_ID"):
+    for name in ("", "ISSUER_ID", "PROFILE_ID", "OWNER_ID", "TEAM_ID", "RENEWAL_POLICY_ID"):
         given = {**good, **({name: "nowhere"} if name else {})}
         read = settings.load({**ON, **CHALLENGE, **{f"CERTCTL_SCEP_{key}": value for key, value in given.items()}})
         if not name:
-            scep_service.require_known(api.ports, read.settings)
+            belonging.require_known(api.ports, EnrolmentProtocol.SCEP, read.settings.scep_doors)
             continue
         with pytest.raises(NotConfigured, match=f"CERTCTL_SCEP_{name}=nowhere"):
-            scep_service.require_known(api.ports, read.settings)
+            belonging.require_known(api.ports, EnrolmentProtocol.SCEP, read.settings.scep_doors)
     api.app.close()
 
 
