@@ -205,6 +205,8 @@ class Worker(GeventWorker):
             return super().handle_request(listener_name, req, sock, addr)
         finally:
             self._idle.add(this)
+            # A client that asks again at once, and is answered from memory, must not keep the others waiting.
+            gevent.sleep(0)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         # The arbiter has not heard of us for half a minute: something blocks the loop. Say where before going.
