@@ -57,7 +57,7 @@ class Loop:
     about: str
 
 
-SWEEPERS: Final = 2
+SWEEPERS: Final = 3
 """So many sweep at once: while the database writes what one has judged, another judges."""
 
 
