@@ -6,7 +6,7 @@ A key is 256 random bits, so a plain hash is as strong as the key; a slow passwo
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -17,6 +17,7 @@ from certctl_core.errors import CertctlError, Conflict, Forbidden, Gone, Invalid
 from certctl_core.ids import AgentId, ApiKeyId, TeamId, mint
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.models.access import EVERYTHING, Actor, ApiKey, Principal, Role, Scope, Session
+from certctl_core.models.agents import Agent
 from certctl_core.ports import Ports
 from certctl_core.ports.store import Page, Query, Work
 from certctl_core.usecases import audit, scope
@@ -192,6 +193,17 @@ def must_act_for(caller: Principal, agent_id: str) -> None:
     must_be_able_to_act(caller)
     if caller.role is Role.AGENT and caller.agent_id != agent_id:
         raise Forbidden(f"this key belongs to agent {caller.agent_id} and cannot act as {agent_id}")
+
+
+def unfit(agents: Mapping[str, Agent], agent_id: str) -> CertctlError | None:
+    """Why this agent, if it is not among `agents` or retired, is to be given nothing."""
+    if agent_id not in agents:
+        return NotFound.of("agent", agent_id)
+    try:
+        agent_life.must_be_active(agents[agent_id])
+    except Gone as gone:
+        return gone
+    return None
 
 
 @frozen(kw_only=True)

@@ -17,12 +17,11 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from certctl_core.errors import CertctlError, Conflict, Forbidden, Gone, Invalid, NotFound, Refused, Unreadable
+from certctl_core.errors import CertctlError, Conflict, Forbidden, Invalid, NotFound, Refused, Unreadable
 from certctl_core.ids import AgentId, CertificateId, JobId, TargetId, mint
 from certctl_core.lifecycle import agent as agent_life
 from certctl_core.lifecycle import job as life
 from certctl_core.models.access import Actor, Principal
-from certctl_core.models.agents import Agent
 from certctl_core.models.catalog import ConfiguredTarget
 from certctl_core.models.certificates import CertificateStatus, CertificateVersion, Deployment, ManagedCertificate
 from certctl_core.models.jobs import ISSUING, Job, JobStatus, JobType, VerificationStatus
@@ -220,17 +219,7 @@ def _have_work(ports: Ports, hand_out: timedelta, agent_ids: Sequence[AgentId]) 
     with ports.work() as open_work:
         agents = open_work.agents.many(agent_ids)
         busy = open_work.jobs.with_work(agent_ids, ports.clock.now(), hand_out)
-    return [_may_poll(agents, agent_id) or agent_id in busy for agent_id in agent_ids]
-
-
-def _may_poll(agents: Mapping[str, Agent], agent_id: AgentId) -> CertctlError | None:
-    if agent_id not in agents:
-        return NotFound.of("agent", agent_id)
-    try:
-        agent_life.must_be_active(agents[agent_id])
-    except Gone as gone:
-        return gone
-    return None
+    return [access.unfit(agents, agent_id) or agent_id in busy for agent_id in agent_ids]
 
 
 def _still_wanted(

@@ -39,7 +39,6 @@ from certctl_core.errors import (
     Conflict,
     Duplicate,
     Forbidden,
-    Gone,
     Invalid,
     NotConfigured,
     NotFound,
@@ -48,9 +47,7 @@ from certctl_core.errors import (
     UpstreamUnavailable,
 )
 from certctl_core.ids import AgentId, CertificateId, IssuerId, JobId
-from certctl_core.lifecycle import agent as agent_life
 from certctl_core.models.access import SYSTEM, Principal
-from certctl_core.models.agents import Agent
 from certctl_core.models.certificates import (
     AttemptStatus,
     CertificateVersion,
@@ -233,27 +230,17 @@ def _certificates(work: Work, csrs: Sequence[_Csr]) -> Sequence[CertificateId | 
     None for one that is named again: it has one key."""
     asking = {one.asked.agent_id for one in csrs}
     agents = work.agents.many(asking)
-    if len(asking) == 1 and (unfit := _unfit(agents, *asking)):
+    if len(asking) == 1 and (unfit := access.unfit(agents, *asking)):
         raise unfit
     found = work.jobs.many({one.asked.job_id for one in csrs if one.asked.job_id and one.asked.certificate_id is None})
     named: set[CertificateId] = set()
     outcomes: list[CertificateId | CertctlError | None] = []
     for one in csrs:
-        identity = _unfit(agents, one.asked.agent_id) or _certificate(found, one.asked)
+        identity = access.unfit(agents, one.asked.agent_id) or _certificate(found, one.asked)
         outcomes.append(None if identity in named else identity)
         if isinstance(identity, str):
             named.add(identity)
     return outcomes
-
-
-def _unfit(agents: Mapping[str, Agent], agent_id: AgentId) -> CertctlError | None:
-    if agent_id not in agents:
-        return NotFound.of("agent", agent_id)
-    try:
-        agent_life.must_be_active(agents[agent_id])
-    except Gone as gone:
-        return gone
-    return None
 
 
 def _certificate(found: Mapping[str, Job], asked: SubmitCsr) -> CertificateId | CertctlError:
