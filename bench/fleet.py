@@ -33,7 +33,7 @@ from certctl_core.pki import ca, keys, names
 from certctl_core.pki.ca import Authority
 from certctl_core.pki.keys import KeyKind
 from certctl_core.pki.plan import LeafPlan
-from certctl_core.usecases import sealing, tallies
+from certctl_core.usecases import crl_scopes, sealing, tallies
 from certctl_web import bootstrap
 from certctl_web.settings import Settings, load
 
@@ -132,6 +132,7 @@ def seed(data: Path, size: int) -> datetime:
         fill(postgres.superuser().url, size, at, templates)
         with bootstrap.connected(settings, url, 2) as backend:
             sealing.seal(backend.ports)
+            crl_scopes.assign(backend.ports)
             tallies.close_days(backend.ports)
         _run(postgres.superuser().url, b"VACUUM (ANALYZE)")
         _run(postgres.superuser().url, b"CHECKPOINT")

@@ -118,10 +118,10 @@ _ROWS: Final[Sequence[bytes]] = (
                v.certificate_der, 'a' || v.serial_number, now(), now()
         FROM jobs AS j JOIN LATERAL (
             SELECT * FROM certificate_versions AS v WHERE v.certificate_id = j.certificate_id LIMIT 1
-        ) AS v ON true WHERE j.id LIKE 'job-bench-%%' AND j.status = 'AwaitingCSR'""",
+        ) AS v ON true WHERE j.id LIKE 'job-asked-%%' AND j.status = 'AwaitingCSR'""",
     b"""UPDATE jobs SET status = 'Running', started_at = now(), lease_until = now(), updated_at = now(),
             attempt_id = 'attempt-raw-' || certificate_id
-        WHERE id LIKE 'job-bench-%%' AND status = 'AwaitingCSR'""",
+        WHERE id LIKE 'job-asked-%%' AND status = 'AwaitingCSR'""",
     b"""INSERT INTO certificate_versions (
             id, certificate_id, generation, attempt_id, job_id, agent_id, issuer_id, serial_number, not_before,
             not_after, fingerprint_sha256, certificate_der, chain_sha256, csr_der)
@@ -130,20 +130,20 @@ _ROWS: Final[Sequence[bytes]] = (
                v.certificate_der, v.chain_sha256, v.certificate_der
         FROM jobs AS j JOIN LATERAL (
             SELECT * FROM certificate_versions AS v WHERE v.certificate_id = j.certificate_id LIMIT 1
-        ) AS v ON true WHERE j.id LIKE 'job-bench-%%' AND j.status = 'Running'""",
+        ) AS v ON true WHERE j.id LIKE 'job-asked-%%' AND j.status = 'Running'""",
     b"""UPDATE issuance_attempts SET status = 'Issued', finished_at = now() WHERE id LIKE 'attempt-raw-%%'""",
     b"""UPDATE managed_certificates SET status = 'Active', expires_at = now(), renew_at = now(), updated_at = now()
-        WHERE id IN (SELECT certificate_id FROM jobs WHERE id LIKE 'job-bench-%%' AND status = 'Running')""",
+        WHERE id IN (SELECT certificate_id FROM jobs WHERE id LIKE 'job-asked-%%' AND status = 'Running')""",
     b"""INSERT INTO jobs (id, type, certificate_id, target_id, agent_id, status, scheduled_at)
         SELECT 'job-raw-' || j.certificate_id, 'Deployment', j.certificate_id, c.target_ids[1], j.agent_id, 'Pending',
                now()
         FROM jobs AS j JOIN managed_certificates AS c ON c.id = j.certificate_id
-        WHERE j.id LIKE 'job-bench-%%' AND j.status = 'Running'""",
+        WHERE j.id LIKE 'job-asked-%%' AND j.status = 'Running'""",
     b"""INSERT INTO audit_events (id, actor, actor_type, action, resource_type, resource_id)
         SELECT format('audit-raw-%%s-%%s', n, certificate_id), 'bench', 'System', 'bench', 'certificate', certificate_id
-        FROM jobs, generate_series(1, 3) AS n WHERE id LIKE 'job-bench-%%' AND status = 'Running'""",
+        FROM jobs, generate_series(1, 3) AS n WHERE id LIKE 'job-asked-%%' AND status = 'Running'""",
     b"""UPDATE jobs SET status = 'Completed', completed_at = now(), lease_until = NULL, updated_at = now()
-        WHERE id LIKE 'job-bench-%%' AND status = 'Running'""",
+        WHERE id LIKE 'job-asked-%%' AND status = 'Running'""",
 )
 
 

@@ -164,6 +164,11 @@ class MemoryVersions(Versions):
         found = self._table.select(lambda v: (v.issuer_id, v.serial_number) == wanted and not v.is_foreign, by("id"))
         return found[0] if found else None
 
+    def with_serials(self, wanted: Iterable[tuple[IssuerId, str]]) -> Mapping[tuple[IssuerId, str], CertificateVersion]:
+        pairs = set(wanted)
+        found = self._table.select(lambda v: (v.issuer_id, v.serial_number) in pairs and not v.is_foreign, by("id"))
+        return {(version.issuer_id, version.serial_number): version for version in found}
+
     def with_fingerprint(self, fingerprint: str) -> CertificateVersion | None:
         found = self._table.select(lambda v: v.fingerprint_sha256 == fingerprint, by("id"))
         return found[0] if found else None

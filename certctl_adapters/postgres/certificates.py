@@ -352,6 +352,19 @@ class PostgresVersions(Versions):
             serial=serial_number,
         )
 
+    def with_serials(self, wanted: Iterable[tuple[IssuerId, str]]) -> Mapping[tuple[IssuerId, str], CertificateVersion]:
+        pairs = list(wanted)
+        found = self._table.select(
+            """
+            SELECT {columns} FROM unnest(%(issuers)s::text[], %(serials)s::text[]) AS wanted (issuer_id, serial_number)
+            JOIN {table} AS t ON t.issuer_id = wanted.issuer_id AND t.serial_number = wanted.serial_number
+            WHERE NOT t.is_foreign
+            """,
+            issuers=[issuer for issuer, _ in pairs],
+            serials=[serial for _, serial in pairs],
+        )
+        return {(version.issuer_id, version.serial_number): version for version in found}
+
     def with_fingerprint(self, fingerprint: str) -> CertificateVersion | None:
         return self._table.one(
             "SELECT {columns} FROM {table} AS t WHERE t.fingerprint_sha256 = %(fingerprint)s", fingerprint=fingerprint

@@ -304,6 +304,10 @@ class Versions(Protocol):
         """What the issuer's own CA issued under this number; never a foreign certificate."""
 
     @abstractmethod
+    def with_serials(self, wanted: Iterable[tuple[IssuerId, str]]) -> Mapping[tuple[IssuerId, str], CertificateVersion]:
+        """As `with_serial` for each, in one statement; unknown ones are left out."""
+
+    @abstractmethod
     def with_fingerprint(self, fingerprint: str) -> CertificateVersion | None: ...
 
     @abstractmethod

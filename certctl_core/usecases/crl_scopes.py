@@ -88,15 +88,15 @@ def assign(ports: Ports) -> int:
     while True:
         with ports.work() as work:
             found = work.revocations.unassigned(BATCH)
-            known = [_assigned(work, revocation) for revocation in found]
+            versions = work.versions.with_serials({(one.issuer_id, one.serial_number) for one in found})
+            known = [_assigned(one, versions.get((one.issuer_id, one.serial_number))) for one in found]
             work.revocations.change_many(known)
         done += len(known)
         if len(known) < BATCH:
             return done
 
 
-def _assigned(work: Work, revocation: Revocation) -> Revocation:
-    version = work.versions.with_serial(revocation.issuer_id, revocation.serial_number)
+def _assigned(revocation: Revocation, version: CertificateVersion | None) -> Revocation:
     return evolve(revocation, authority=UNKNOWN) if version is None else entered(revocation, version)
 
 

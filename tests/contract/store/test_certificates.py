@@ -149,6 +149,10 @@ class TestVersions:
             assert work.versions.get(plain.id) == plain
             assert work.versions.with_serial(full.issuer_id, full.serial_number) == full
             assert work.versions.with_serial(full.issuer_id, "1") is None
+            own = (full.issuer_id, full.serial_number)
+            strange = [(full.issuer_id, "1"), ("another", full.serial_number)]
+            assert work.versions.with_serials([own, *strange]) == {own: full}
+            assert work.versions.with_serials([]) == {}
             with pytest.raises(NotFound, match="nobody"):
                 work.versions.get("nobody")
 
@@ -250,6 +254,7 @@ class TestVersions:
             work.versions.add_many(foreign)
         with issued() as work:
             assert work.versions.with_serial("iss-1", "ab") is None
+            assert work.versions.with_serials([("iss-1", "ab")]) == {}
             assert work.versions.owners_of_serials("iss-1", ["ab"]) == {}
             work.versions.add(own)
         with issued() as work:

@@ -250,6 +250,7 @@ LOOKUPS: dict[str, Callable[[Work], Any]] = {
     "old makings of CRLs": lambda w: w.crls.forget(AT - 30 * DAY, 100),
     "revocation count": lambda w: w.revocations.count("iss-1"),
     "by serial number": lambda w: w.versions.with_serial("iss-1", "no such"),
+    "by serial numbers": lambda w: w.versions.with_serials([("iss-1", "no such"), ("iss-1", "nor this")]),
     "newest issuing": lambda w: w.jobs.newest_issuing([f"mc-{n}" for n in range(1, 50)]),
     "latest of a holder, several": lambda w: w.versions.latest_many({f"mc-999{n}": "agent-1" for n in range(50)}),
     "latest of each holder": lambda w: w.versions.latest_per_holder_many([f"mc-999{n}" for n in range(50)]),
