@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.ids import AuthorityId
-from certctl_core.models.authorities import AuthorityState, CertificateAuthority
+from certctl_core.models.authorities import SEALED, AuthorityState, CertificateAuthority
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.pki import reading
 from certctl_core.pki.ca import Authority
@@ -24,13 +24,15 @@ Make = Callable[[KeyDrivers], tuple[KeptKey, Authority]]
 @frozen
 class Held:
     """A CA that is opened and ready to sign. `signs_from` as in `CertificateAuthority`. The certificate of a plain one
-    is at the issuer's own address, those of others are below it: what an address has named once it always names."""
+    is at the issuer's own address, those of others are below it: what an address has named once it always names. One
+    that is not in memory has its key in a device, which has to be waited for."""
 
     id: str
     authority: Authority
     state: AuthorityState = AuthorityState.ACTIVE
     signs_from: datetime | None = None
     is_plain: bool = False
+    is_in_memory: bool = True
     ocsp_url: str = ""
     links: tuple[x509.Certificate, ...] = ()
 
@@ -62,10 +64,15 @@ class AuthorityKeeper:
             stored = work.authorities.find(identity)
         return self._open(stored or self._add(identity, None, make))
 
+    def has_opened(self, issuer: ConfiguredIssuer) -> bool:
+        """Whether `of_issuer` would read and make nothing."""
+        known = self._known.get(issuer.id)
+        return known is not None and known[0] == _version(issuer) and bool(known[1])
+
     def of_issuer(self, issuer: ConfiguredIssuer, make: Make | None) -> Sequence[Held]:
         """Its CAs that are neither waiting for their certificate nor retired: first the one that was chosen last to
         sign new leafs, then the others, newest first. Where there is none at all `make` makes the first one."""
-        version = (issuer.created_at, issuer.revision)
+        version = _version(issuer)
         known = self._known.get(issuer.id)
         if known is not None and known[0] == version and (known[1] or make is None):
             return known[1]
@@ -84,7 +91,16 @@ class AuthorityKeeper:
         is_plain = str(stored.id) == stored.issuer_id
         links = tuple(map(reading.certificate, stored.links))
         url = stored.ocsp_responder_url
-        return Held(stored.id, self._open(stored), stored.state, stored.signs_from, is_plain, url, links)
+        return Held(
+            stored.id,
+            self._open(stored),
+            stored.state,
+            stored.signs_from,
+            is_plain=is_plain,
+            is_in_memory=stored.key_driver_id == SEALED,
+            ocsp_url=url,
+            links=links,
+        )
 
     def _open(self, stored: CertificateAuthority) -> Authority:
         content = (stored.chain, stored.key_driver_id, stored.sealed_key)
@@ -116,6 +132,10 @@ class AuthorityKeeper:
         )
         with self._work() as work:
             return work.authorities.lock_or_add(mine)
+
+
+def _version(issuer: ConfiguredIssuer) -> tuple[object, ...]:
+    return issuer.created_at, issuer.revision
 
 
 def _first_things_first(one: CertificateAuthority) -> tuple[bool, bool, datetime, datetime, str]:

@@ -17,7 +17,7 @@ from attrs import Factory, field, frozen
 from certctl_adapters import settings
 from certctl_adapters.authorities import AuthorityKeeper, Held, Make
 from certctl_adapters.issuers import local
-from certctl_core.errors import Invalid, NotConfigured
+from certctl_core.errors import Invalid, NotConfigured, Unreadable
 from certctl_core.ids import IssuerId
 from certctl_core.models.catalog import ConfiguredIssuer
 from certctl_core.ports.issuer import Issuer, Issuers
@@ -86,6 +86,15 @@ class InstalledIssuers(Issuers):
             )
         chosen: object = settings.read(connector.settings, self._config(configured))
         return connector.connect(chosen, self._keep_for(configured), self._clock.now())
+
+    def at_hand(self, configured: ConfiguredIssuer) -> Issuer | None:
+        if not self.keeps_authorities(configured.type) or not self._keeper.has_opened(configured):
+            return None
+        try:
+            issuer = self.connect(configured)
+        except (NotConfigured, Invalid, Unreadable):
+            return None
+        return issuer if isinstance(issuer, local.LocalIssuer) and issuer.is_in_memory else None
 
     def _config(self, configured: ConfiguredIssuer) -> Mapping[str, Any]:
         if configured.sealed_config is None:

@@ -112,6 +112,11 @@ class LocalIssuer(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, CertifiesCa
     authority: Authority
     generations: tuple[Held, ...] = field(default=Factory(lambda self: (_alone(self.authority),), takes_self=True))
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether signing waits for no device."""
+        return all(one.is_in_memory for one in self.generations)
+
     def issue(self, request: IssueRequest) -> Issued:
         """Signs the plan, made to lie within the CA's own validity. The root is not in the chain: who trusts it has it
         (RFC 8446 section 4.4.2)."""

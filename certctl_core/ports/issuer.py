@@ -166,6 +166,12 @@ class Issuers(Protocol):
     def connect(self, configured: ConfiguredIssuer) -> Issuer:
         """Raises `Invalid` when the settings do not make an issuer, `NotConfigured` for a type not installed here."""
 
+    def at_hand(self, configured: ConfiguredIssuer) -> Issuer | None:  # noqa: ARG002 - for registries that have some
+        """The issuer, if it is a CA of this process that is opened already and whose answer is a function of what it is
+        asked: neither connecting it nor asking it waits for anything, so both may be done inside a `work`. None for
+        every other one, and whenever that cannot be told at once."""
+        return None
+
     @abstractmethod
     def check(self, issuer_id: IssuerId, type_name: str, config: dict[str, object]) -> tuple[str, dict[str, object]]:
         """Validate a type (any accepted spelling) and its settings. Returns the canonical type and the settings with

@@ -16,9 +16,13 @@ and so asks for the same serial number with the same validity. A crash at record
 again and is told that its certificate is there. A database that is in the way of recording is a crash at issue:2: it
 says nothing about the attempt.
 
-While the CA is called nothing is held, so the world may move on. Whatever the CA signed is put on record: if the lease
-lapsed meanwhile the answer completes the job, whoever has it now; if the job was cancelled the version goes nowhere,
-and is revoked when its certificate was.
+A CA that is at hand (`Issuers.at_hand`) answers out of this process, and what it answers is a function of its order.
+Then all of this is one transaction, with issue:1 and issue:2 inside it: a crash at one of them leaves a job that still
+waits for its CSR, and a certificate that nobody has seen.
+
+While another CA is called nothing is held, so the world may move on. Whatever the CA signed is put on record: if the
+lease lapsed meanwhile the answer completes the job, whoever has it now; if the job was cancelled the version goes
+nowhere, and is revoked when its certificate was.
 
 Any number of CSRs go through together: those of one request with one claim, the calls one after the other, and one
 record; those of several agents that come at the same time with one claim and one record too, while each calls its CA by
@@ -27,6 +31,7 @@ each job as it would be left alone.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -103,11 +108,7 @@ def submit_csr(ports: Ports, caller: Principal, asked: SubmitCsr) -> Submitted:
     """
     access.must_act_for(caller, asked.agent_id)
     claimed = ports.together.ask("claims", partial(_claimed_apart, ports), _Csr(caller, asked))
-    if isinstance(claimed, CertctlError):
-        raise claimed
-    if isinstance(claimed, Submitted):
-        return claimed
-    submitted = _submitted(carry_out(ports, claimed))
+    submitted = _submitted(carry_out(ports, claimed)) if isinstance(claimed, Order) else claimed
     if isinstance(submitted, CertctlError):
         raise submitted
     return submitted
@@ -164,19 +165,21 @@ def _claimed_apart(ports: Ports, csrs: Sequence[_Csr]) -> Sequence[Claimed]:
     ]
 
 
-def _claimed(ports: Ports, csrs: Sequence[_Csr]) -> Sequence[Claimed | None]:
+def _claimed(ports: Ports, csrs: Sequence[_Csr], *, at_hand: bool = True) -> Sequence[Claimed | None]:
     """All in one transaction, but None for a certificate that is among them already; one by one when the database takes
-    exception to one of them."""
+    exception to one of them, and that one without the CA, so that it can be told which of the two was wrong. CAs that
+    are at hand have been asked."""
     try:
-        return _claim(ports, csrs)
+        return _claim(ports, csrs, at_hand=at_hand)
     except (Duplicate, Invalid) as error:
-        if len(csrs) == 1:
-            return [error]
-        return [outcome for one in csrs for outcome in _claimed(ports, [one])]
+        if len(csrs) > 1:
+            return [outcome for one in csrs for outcome in _claimed(ports, [one])]
+        return _claimed(ports, csrs, at_hand=False) if at_hand else [error]
 
 
-def _claim(ports: Ports, csrs: Sequence[_Csr]) -> Sequence[Claimed | None]:
+def _claim(ports: Ports, csrs: Sequence[_Csr], *, at_hand: bool) -> Sequence[Claimed | None]:
     now = ports.clock.now()
+    signed: Mapping[JobId, Submitted] = {}
     with ports.work() as work:
         named = _certificates(work, csrs)
         holders = {about: one.asked.agent_id for about, one in zip(named, csrs, strict=True) if isinstance(about, str)}
@@ -206,8 +209,35 @@ def _claim(ports: Ports, csrs: Sequence[_Csr]) -> Sequence[Claimed | None]:
                 if isinstance(outcome, Order)
             )
         )
-        written = iter(orders.write(work, begun))
-    return [next(written) if isinstance(outcome, Order) else outcome for outcome in outcomes]
+        if at_hand:
+            signed = _signed_at_hand(ports, work, begun, now)
+        written = {order.job.id: order for order in orders.write(work, [o for o in begun if o.job.id not in signed])}
+    if signed:
+        ports.tripwire("record:1")
+    done: Mapping[JobId, Claimed] = {**written, **signed}
+    return [done[outcome.job.id] if isinstance(outcome, Order) else outcome for outcome in outcomes]
+
+
+def _signed_at_hand(ports: Ports, work: Work, begun: Sequence[Order], now: datetime) -> Mapping[JobId, Submitted]:
+    """Those that were signed and recorded together with their order. Whatever else comes of asking is found out again
+    in the usual way, in which it is written down."""
+    issuers = {order.issuer.id: ports.issuers.at_hand(order.issuer) for order in begun}
+    able = {identity: issuer for identity, issuer in issuers.items() if issuer is not None}
+    ready = [order for order in begun if order.issuer.id in able]
+    if not ready:
+        return {}
+    ports.tripwire("issue:1")
+    good: list[Answer] = []
+    for order in ready:
+        began = ports.clock.now()
+        with suppress(Exception):
+            answer = _checked(_asked(ports, able, order), now)
+            if answer.version is not None:
+                good.append(answer)
+                ports.meter.issued(order.issuer.type, _outcome(answer), ports.clock.now() - began)
+    ports.tripwire("issue:2")
+    outcomes = recording.record_with_order(work, good, now) if good else ()
+    return {outcome.job.id: Submitted(outcome.job, outcome.version) for outcome in outcomes}
 
 
 def _under_consent(ports: Ports, work: Work, waiting: "_Waiting", now: datetime) -> Mapping[CertificateId, Job]:

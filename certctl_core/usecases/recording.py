@@ -163,27 +163,48 @@ def _record(ports: Ports, issued: Sequence[_Issued]) -> Sequence[Outcome]:
         met = _meet(work, issued)
         new = [found for found in met if found.attempt.status is not AttemptStatus.ISSUED]
         work.versions.add_many([found.version for found in new])
-        wanted = [found for found in new if found.is_wanted]
         changes = _Changes()
-        changes.attempts += [
-            evolve(found.attempt, status=AttemptStatus.ISSUED, error="", finished_at=now) for found in new
-        ]
+        changes.attempts += [_answered(found.attempt, now) for found in new]
         for found in new:
             if not found.is_wanted:
                 _put_on_record(work, changes, found, now)
-        surroundings = _Surroundings.read(work, wanted)
-        completed = {found.held.job.id: _complete(changes, surroundings, found, now) for found in wanted}
-        outcomes = [
+        completed = _write(work, changes, [found for found in new if found.is_wanted], now)
+        return [
             _known_already(work, found)
             if found.attempt.status is AttemptStatus.ISSUED
             else Outcome(completed.get(found.held.job.id, found.held.job), found.version if found.is_wanted else None)
             for found in met
         ]
-        judged = compliance.judge(work, compliance.in_force(work), changes.certificates, now)
-        changes.certificates = list(judged.certificates)
-        changes.write(work, now)
-        compliance.record(work, SYSTEM, judged)
-    return outcomes
+
+
+def record_with_order(work: Work, answers: Sequence[Answer], now: datetime) -> Sequence[Outcome]:
+    """Write down certificates together with their orders, which are not on record yet. The caller holds certificates
+    and jobs, each certificate once. Raises `Duplicate` when the database takes exception to one of them."""
+    found = [
+        _Found(jobs.Locked(answer.order.certificate, answer.order.job), answer.order.attempt, answer.version)
+        for answer in answers
+        if answer.version is not None
+    ]
+    work.attempts.add_many([_answered(each.attempt, now) for each in found])
+    work.versions.add_many([each.version for each in found])
+    completed = _write(work, _Changes(), found, now)
+    return [Outcome(completed[each.held.job.id], each.version) for each in found]
+
+
+def _answered(attempt: IssuanceAttempt, now: datetime) -> IssuanceAttempt:
+    return evolve(attempt, status=AttemptStatus.ISSUED, error="", finished_at=now)
+
+
+def _write(work: Work, changes: _Changes, wanted: Sequence[_Found], now: datetime) -> Mapping[JobId, Job]:
+    """Everything that follows from versions that are on record and waited for, with other changes; the jobs that are
+    done now."""
+    surroundings = _Surroundings.read(work, wanted)
+    completed = {found.held.job.id: _complete(changes, surroundings, found, now) for found in wanted}
+    judged = compliance.judge(work, compliance.in_force(work), changes.certificates, now)
+    changes.certificates = list(judged.certificates)
+    changes.write(work, now)
+    compliance.record(work, SYSTEM, judged)
+    return completed
 
 
 def _meet(work: Work, issued: Sequence[_Issued]) -> Sequence[_Found]:

@@ -350,6 +350,9 @@ def test_an_issuer_makes_its_root_in_the_token_and_every_replica_signs_with_it(d
     assert stored.sealed_key is None
     root = reading.certificate(stored.chain[0])
     assert all(reading.is_issued_by(one.certificate, root) for one in issued if isinstance(one, Issued))
+    registry = InstalledIssuers(store.work, PlainBox(), clock, drivers)
+    registry.connect(configured)
+    assert registry.at_hand(configured) is None, "a token has to be waited for"
     bare = InstalledIssuers(store.work, PlainBox(), clock)
     with pytest.raises(NotConfigured, match="pkcs11"):
         bare.connect(configured)

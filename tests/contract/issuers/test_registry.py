@@ -77,6 +77,25 @@ def test_a_ca_is_opened_once_a_process(store: MemoryStore) -> None:
     assert box.opened == 1
 
 
+def test_a_ca_is_at_hand_once_it_is_open_and_until_its_issuer_changes(store: MemoryStore) -> None:
+    registry, configured = _registry(store), _configured(store)
+    assert registry.at_hand(configured) is None
+    connected = _local(registry.connect(configured))
+
+    with store.work():  # nothing is read, which a second work inside of this one would be
+        found = registry.at_hand(configured)
+    assert found is not None
+    assert _local(found).authority is connected.authority
+
+    assert registry.at_hand(evolve(configured, revision=configured.revision + 1)) is None
+    assert registry.at_hand(evolve(configured, type="PatientCA")) is None
+    CLOCK.advance(timedelta(days=365 * 50))
+    try:
+        assert registry.at_hand(configured) is None, "a CA that has expired signs nothing"
+    finally:
+        CLOCK.advance(-timedelta(days=365 * 50))
+
+
 def test_replicas_that_start_together_agree_on_one_ca(store: MemoryStore) -> None:
     configured = _configured(store)
     with ThreadPoolExecutor(8) as pool:

@@ -26,8 +26,13 @@ from certctl_core.pki.keys import KeyKind
 from certctl_core.ports.issuer import Issued, IssueRequest, Ordered
 from certctl_core.usecases import agents, issuance, jobs, renewal
 from certctl_core.usecases.issuance import SubmitCsr, Submitted
-from tests.core.usecases.test_issuance import Crash, calm, crash_at, versions_of
-from tests.core.usecases.world import ADMIN, World, as_agent
+from tests.core.usecases.test_issuance import Crash, called, calm, crash_at, versions_of
+from tests.core.usecases.world import ADMIN, World, as_agent, make_world
+
+
+@pytest.fixture(params=["called", "at hand"])
+def world(request: pytest.FixtureRequest) -> World:
+    return make_world(at_hand=request.param == "at hand")
 
 
 def fleet(world: World, agent: Agent, count: int) -> list[ManagedCertificate]:
@@ -126,6 +131,7 @@ def test_a_csr_is_found_by_its_job_alone(world: World) -> None:
     assert outcome.job.id == job.id
 
 
+@called
 @pytest.mark.parametrize("point", ["issue:1", "issue:2"])
 def test_a_crash_in_the_middle_of_a_batch_is_made_good_with_the_same_certificates(world: World, point: str) -> None:
     agent = world.agent()
@@ -192,6 +198,7 @@ def test_each_answer_of_the_ca_counts_for_its_own_order(world: World) -> None:
     assert signed.version is not None
 
 
+@called
 def test_a_certificate_that_is_on_record_already_fails_its_own_order_only(world: World) -> None:
     agent = world.agent()
     first, copy, last = fleet(world, agent, 3)
@@ -210,6 +217,7 @@ def test_a_certificate_that_is_on_record_already_fails_its_own_order_only(world:
     assert [len(versions_of(world, one)) for one in (first, copy, last)] == [1, 0, 1]
 
 
+@called
 def test_what_a_slow_ca_was_not_asked_in_time_is_left_to_the_workers(world: World) -> None:
     agent = world.agent()
     certificates = fleet(world, agent, 4)

@@ -32,7 +32,15 @@ from certctl_core.usecases import (
     renewal,
     revocation,
 )
-from tests.core.usecases.world import ADMIN, World, as_agent
+from tests.core.usecases.world import ADMIN, World, as_agent, make_world
+
+called = pytest.mark.parametrize("world", ["called"], indirect=True)
+"""For what is true only of a CA that has to be called."""
+
+
+@pytest.fixture(params=["called", "at hand"])
+def world(request: pytest.FixtureRequest) -> World:
+    return make_world(at_hand=request.param == "at hand")
 
 
 class Crash(BaseException):
@@ -87,6 +95,7 @@ def test_each_key_holder_gets_a_certificate_for_a_key_of_its_own(world: World) -
     assert len({version.serial_number for version in held}) == 2
 
 
+@called
 @pytest.mark.parametrize("point", ["issue:1", "issue:2"])
 def test_a_crash_before_recording_is_made_good_with_the_same_certificate(world: World, point: str) -> None:
     agent = world.agent()
@@ -124,6 +133,7 @@ def test_a_crash_after_recording_is_answered_with_what_was_issued(world: World) 
     assert len(world.ca.requests) == 1
 
 
+@called
 def test_a_csr_made_again_for_the_same_key_while_the_first_is_under_way_is_accepted(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -187,6 +197,7 @@ def test_a_retired_agent_cannot_submit(world: World) -> None:
         world.submit(certificate, agent)
 
 
+@called
 def test_a_ca_that_does_not_answer_is_asked_again_for_the_same_certificate(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -207,6 +218,7 @@ def test_a_ca_that_does_not_answer_is_asked_again_for_the_same_certificate(world
     assert first.idempotency_key == second.idempotency_key
 
 
+@called
 def test_after_a_final_refusal_of_the_ca_a_retry_is_a_new_order(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -312,6 +324,7 @@ def versions_of(world: World, certificate: ManagedCertificate) -> tuple[Certific
         return work.versions.page(certificate.id, 10, 0).items
 
 
+@called
 def test_what_is_signed_while_its_certificate_is_revoked_is_on_record_and_revoked_too(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -329,6 +342,7 @@ def test_what_is_signed_while_its_certificate_is_revoked_is_on_record_and_revoke
     assert not [job for job in world.jobs(JobStatus.PENDING) if job.type is JobType.DEPLOYMENT]
 
 
+@called
 def test_what_is_signed_while_its_job_is_cancelled_is_on_record_and_deployed_nowhere(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -347,6 +361,7 @@ def lapse(world: World) -> None:
     assert jobs.release_lapsed(world.ports) == 1
 
 
+@called
 def test_an_answer_that_comes_after_the_lease_is_taken_all_the_same(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -360,6 +375,7 @@ def test_an_answer_that_comes_after_the_lease_is_taken_all_the_same(world: World
     assert len(world.ca.requests) == 1
 
 
+@called
 def test_a_late_failure_does_not_end_the_work_of_whoever_took_the_job_over(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -384,6 +400,7 @@ def test_a_late_failure_does_not_end_the_work_of_whoever_took_the_job_over(world
     assert first.idempotency_key == second.idempotency_key
 
 
+@called
 def test_a_database_in_the_way_of_recording_does_not_make_a_second_certificate(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -426,6 +443,7 @@ def test_an_attempt_that_has_waited_too_long_for_its_ca_is_followed_by_a_fresh_o
     assert version.not_after > world.clock.now() + timedelta(days=80)
 
 
+@called
 def test_a_certificate_that_has_expired_is_not_believed(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -436,6 +454,7 @@ def test_a_certificate_that_has_expired_is_not_believed(world: World) -> None:
     assert "expired" in " ".join(refusal.value.reasons)
 
 
+@called
 def test_a_retry_does_not_sign_a_csr_for_names_that_have_changed_since(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))
@@ -451,6 +470,7 @@ def test_a_retry_does_not_sign_a_csr_for_names_that_have_changed_since(world: Wo
     assert world.now_is(certificate).status is CertificateStatus.FAILED
 
 
+@called
 def test_a_disabled_issuer_signs_nothing_not_even_what_was_begun_before(world: World) -> None:
     agent = world.agent()
     certificate = world.certificate(world.target(agent))

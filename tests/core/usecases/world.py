@@ -43,13 +43,15 @@ ADMIN = Principal("alice", Role.ADMIN)
 
 @define
 class TestCa(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, SignsMessages):
-    """Signs what it is asked, unless `trouble` says otherwise. Refuses to be called inside a transaction."""
+    """Signs what it is asked, unless `trouble` says otherwise. Refuses to be called inside a transaction, unless it is
+    at hand and asked for a leaf."""
 
     __test__ = False
 
     authority: ca.Authority
     store: MemoryStore
     requests: list[IssueRequest] = field(factory=list)
+    is_at_hand: bool = False
     trouble: Exception | None = None
     answer: Callable[[IssueRequest], Issued | Ordered] | None = None
     older: list[ca.Authority] = field(factory=list)
@@ -58,7 +60,7 @@ class TestCa(Issuer, ShowsChain, SignsCrls, CertifiesDelegates, SignsMessages):
     """Those that are there to sign leafs some day."""
 
     def issue(self, request: IssueRequest) -> Issued | Ordered:
-        assert not self.store.in_transaction, "a CA was called while a transaction was open"
+        assert self.is_at_hand or not self.store.in_transaction, "a CA was called while a transaction was open"
         self.requests.append(request)
         if self.trouble:
             raise self.trouble
@@ -105,6 +107,9 @@ class OneIssuer(Issuers):
 
     def connect(self, configured: ConfiguredIssuer) -> Issuer:
         return self.issuer
+
+    def at_hand(self, configured: ConfiguredIssuer) -> Issuer | None:
+        return self.issuer if isinstance(self.issuer, TestCa) and self.issuer.is_at_hand else None
 
     def check(self, issuer_id: IssuerId, type_name: str, config: dict[str, object]) -> tuple[str, dict[str, object]]:
         if type_name.lower() != "genericca":
@@ -205,12 +210,12 @@ def as_agent(agent: Agent) -> Principal:
     return Principal(agent.id, Role.AGENT, agent.id)
 
 
-def make_world(open_work: Callable[[], AbstractContextManager[Work]] | None = None) -> World:
-    """A world over `open_work`, or over a store in memory."""
+def make_world(open_work: Callable[[], AbstractContextManager[Work]] | None = None, *, at_hand: bool = False) -> World:
+    """A world over `open_work`, or over a store in memory, whose CA is at hand or has to be called."""
     clock = MovableClock(START)
     store = MemoryStore()
     authority = ca.create_root("Test CA", KeyKind.ECDSA_P256, START - timedelta(days=1), timedelta(days=3650))
-    test_ca = TestCa(authority, store)
+    test_ca = TestCa(authority, store, is_at_hand=at_hand)
     ports = Ports(
         work=open_work or store.work,
         clock=clock,
