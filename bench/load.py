@@ -44,7 +44,7 @@ class Outcome:
     client: float
     each: int = 1
 
-    def rate(self, what: str, goal: float) -> Figure:
+    def rate(self, what: str, goal: float | None = None) -> Figure:
         """Things a second."""
         done = len(self.seconds) * self.each
         more = f"{self._times()}, client {self.client / done * 1000:.2f} ms, {self._answers()}"
