@@ -287,9 +287,15 @@ def json_schema(cls: type[Any]) -> dict[str, Json]:
     }
 
 
+_described: Final[dict[type[Any], tuple[SettingField, ...]]] = {}
+"""Classes of settings are few, and describing one takes as long as reading ten."""
+
+
 def _fields(cls: type[Any]) -> tuple[SettingField, ...]:
-    hints = typing.get_type_hints(cls)
-    return tuple(_describe(attribute, hints[attribute.name]) for attribute in attrs.fields(cls))
+    if cls not in _described:
+        hints = typing.get_type_hints(cls)
+        _described[cls] = tuple(_describe(attribute, hints[attribute.name]) for attribute in attrs.fields(cls))
+    return _described[cls]
 
 
 def _describe(attribute: "attrs.Attribute[Any]", hint: Any) -> SettingField:

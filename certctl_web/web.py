@@ -201,8 +201,14 @@ class Worker(GeventWorker):
         this = gevent.getcurrent()
         self._idle.discard(this)
         req.body.reader = _InTime(req.body.reader)
+        whole: Any = _HeadWithBody(sock)
         try:
-            return super().handle_request(listener_name, req, sock, addr)
+            going_on: bool = super().handle_request(listener_name, req, whole, addr)
+            whole.flush()
+            return going_on
+        except StopIteration:  # gunicorn's word for an answer after which the connection ends
+            whole.flush()
+            raise
         finally:
             self._idle.add(this)
             # A client that asks again at once, and is answered from memory, must not keep the others waiting.
@@ -212,6 +218,32 @@ class Worker(GeventWorker):
         # The arbiter has not heard of us for half a minute: something blocks the loop. Say where before going.
         logging.getLogger(__name__).error("worker blocked", stack_info=True)
         super().handle_abort(sig, frame)
+
+
+class _HeadWithBody:
+    """A connection on which the head of an answer waits for the first of its body: gunicorn sends them one after the
+    other, which would be two TLS records and two calls of the system for every small answer."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._head: bytes | None = None
+        self._has_begun = False
+
+    def sendall(self, data: bytes) -> None:
+        if not self._has_begun:
+            self._has_begun, self._head = True, data
+            return
+        head, self._head = self._head, None
+        self._connection.sendall(data if head is None else head + data)
+
+    def flush(self) -> None:
+        """Send a head that no body has followed."""
+        head, self._head = self._head, None
+        if head is not None:
+            self._connection.sendall(head)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 class _InTime:

@@ -221,8 +221,8 @@ def _claim(ports: Ports, csrs: Sequence[_Csr], *, at_hand: bool) -> Sequence[Cla
 def _signed_at_hand(ports: Ports, work: Work, begun: Sequence[Order], now: datetime) -> Mapping[JobId, Submitted]:
     """Those that were signed and recorded together with their order. Whatever else comes of asking is found out again
     in the usual way, in which it is written down."""
-    issuers = {order.issuer.id: ports.issuers.at_hand(order.issuer) for order in begun}
-    able = {identity: issuer for identity, issuer in issuers.items() if issuer is not None}
+    configured = {order.issuer.id: order.issuer for order in begun}
+    able = {each.id: issuer for each in configured.values() if (issuer := ports.issuers.at_hand(each)) is not None}
     ready = [order for order in begun if order.issuer.id in able]
     if not ready:
         return {}

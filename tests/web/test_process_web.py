@@ -141,6 +141,27 @@ def test_it_answers_over_tls_and_does_not_name_its_software(server: WebProcess) 
     connection.close()
 
 
+@pytest.mark.parametrize("ending", ["keep-alive", "close"])
+def test_a_small_answer_is_one_record(server: WebProcess, ending: str) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE) as raw,
+        server.trust.wrap_socket(raw, server_hostname="127.0.0.1") as client,
+    ):
+        client.sendall(f"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: {ending}\r\n\r\n".encode())
+        record = client.recv(65536)
+    assert record.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert record.endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.parametrize("ending", ["keep-alive", "close"])
+def test_an_answer_without_a_body_is_sent_whole(server: WebProcess, ending: str) -> None:
+    connection = server.connect()
+    connection.request("HEAD", "/", headers={"Connection": ending})
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, "5", b"")
+    connection.close()
+
+
 def test_an_answer_that_nobody_reads_on_is_ended(server: WebProcess) -> None:
     connection = server.connect()
     connection.request("GET", "/endless")
