@@ -82,7 +82,7 @@ def test_the_calls_of_an_agent_cost_little(api: Api) -> None:
     assert cost("renewal", lambda: api.made("/api/v1/certificates/mc-site/renew", {})) <= 9
     assert cost("a poll that finds a CSR to make", poll) <= 6
     sent = {"csr_pem": csr_pem("site.example.com", []), "certificate_id": "mc-site"}
-    assert cost("a CSR, signed", lambda: api.post(f"{path}/csr", sent, by=agent.key)) <= 24
+    assert cost("a CSR, signed", lambda: api.post(f"{path}/csr", sent, by=agent.key)) <= 18
     assert cost("a poll that finds a deployment", poll) <= 8
     assert cost("the certificate", lambda: api.get(f"{path}/certificates/mc-site", by=agent.key)) <= 4
     (job,) = api.get("/api/v1/jobs?type=Deployment").json["data"]
@@ -113,7 +113,7 @@ def test_a_batch_of_csrs_costs_as_many_statements_as_one(api: Api) -> None:
 
     api.get("/.well-known/pki/crl/iss-local", by=None)  # the CA is made by whoever comes first
     one = cost("one CSR", lambda: submit(range(1)))
-    assert cost("twenty CSRs", lambda: submit(range(1, 21))) == one <= 23
+    assert cost("twenty CSRs", lambda: submit(range(1, 21))) == one <= 17
 
 
 def test_a_sweep_costs_as_many_statements_for_one_certificate_as_for_many(api: Api) -> None:
