@@ -236,6 +236,10 @@ class _HeadWithBody:
         head, self._head = self._head, None
         self._connection.sendall(data if head is None else head + data)
 
+    def sendfile(self, *what: Any, **how: Any) -> Any:
+        self.flush()
+        return self._connection.sendfile(*what, **how)
+
     def flush(self) -> None:
         """Send a head that no body has followed."""
         head, self._head = self._head, None
