@@ -12,7 +12,7 @@ from attrs import evolve
 from certctl_adapters.memory import MemoryStore
 from certctl_adapters.postgres import listing
 from certctl_adapters.postgres.work import Pool, PostgresWork
-from certctl_core.models.certificates import CertificateStatus
+from certctl_core.models.certificates import CertificateStatus, ManagedCertificate
 from certctl_core.models.jobs import JobStatus, JobType
 from certctl_core.models.records import NotificationStatus
 from certctl_core.ports.store import Endings, Is, JobsOfDay, Query, Where, Work
@@ -78,11 +78,31 @@ class Fleet:
     def step(self) -> None:
         with self.open() as work:
             for _ in range(self._random.randint(1, 4)):
-                self._random.choice((self._add, self._add, self._change, self._job, self._end_job))(work)
+                self._random.choice(
+                    (self._add, self._add, self._change, self._job, self._end_job, self._add_many, self._change_many)
+                )(work)
 
     def _add(self, work: Work) -> None:
+        work.certificates.add(self._new())
+
+    def _add_many(self, work: Work) -> None:
+        added = [self._new() for _ in range(self._random.randint(2, 4))]
+        work.certificates.add_many(added)
+        work.jobs.add_many(
+            [
+                facts.job(f"job-of-{each.id}", certificate_id=each.id, status=JobStatus.COMPLETED, completed_at=AT)
+                for each in added
+            ]
+        )
+
+    def _new(self) -> ManagedCertificate:
         self._number += 1
-        work.certificates.add(facts.certificate(f"mc-{self._number:04}", name=f"n-{self._number}", **self._values()))
+        return facts.certificate(f"mc-{self._number:04}", name=f"n-{self._number}", **self._values())
+
+    def _change_many(self, work: Work) -> None:
+        several = self._random.sample(range(1, self._number + 1), min(self._number, 5))
+        known = [work.certificates.get(f"mc-{number:04}") for number in several]
+        work.certificates.save_many([evolve(each, **self._values()) for each in known])
 
     def _change(self, work: Work) -> None:
         if self._number:
