@@ -131,17 +131,18 @@ class HttpClient:
         path: str = "",
         *,
         body: Json | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         idempotent: bool = True,
     ) -> Answer:
-        """The answer, whatever its status. `body` is sent as JSON.
+        """The answer, whatever its status. `body` is sent as JSON, `content` as it is.
 
         An idempotent call whose kept connection turns out to be closed is made once more. Raises `UpstreamUnavailable`
         when there is no answer, `TooLarge` when it is over the cap, `Forbidden` when the address is not permitted.
         """
         deadline = time.monotonic() + self._timeout.total_seconds()
         sent = self._headers | dict(headers or {})
-        data = None
+        data = content
         if body is not None:
             data = json.dumps(body, separators=(",", ":")).encode()
             sent.setdefault("Content-Type", "application/json")

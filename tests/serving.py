@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -11,9 +11,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
 from attrs import frozen
+from cryptography import x509
 
 from certctl_core.models.access import Role
 from certctl_web.options import Options
+from certctl_web.peer import SOCKET
 from tests.authority import Authority, Leaf, pem
 from tests.web.api import GIVEN, KEYS, Api, make_api
 
@@ -25,6 +27,10 @@ class _Handler(WSGIRequestHandler):
         self.request.settimeout(20)
         self.request.do_handshake()
         super().setup()
+
+    def get_environ(self) -> dict[str, Any]:
+        # As the product's server does, for what is asked of the other side of the connection.
+        return super().get_environ() | {SOCKET: self.request}
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Tests are quiet."""
@@ -45,13 +51,22 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 @contextmanager
 def serving(
-    app: Callable[..., Any], folder: Path, leaf: Leaf, *, maximum: ssl.TLSVersion | None = None
+    app: Callable[..., Any],
+    folder: Path,
+    leaf: Leaf,
+    *,
+    maximum: ssl.TLSVersion | None = None,
+    clients: Sequence[x509.Certificate] = (),
 ) -> Iterator[int]:
-    """Serve an application for the length of a block; yields the port. The key and certificate go into `folder`."""
+    """Serve an application for the length of a block; yields the port. The key and certificate go into `folder`. TLS
+    clients may show certificates of `clients`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = min(maximum or TLS_1_3, TLS_1_3)
     context.maximum_version = maximum or ssl.TLSVersion.MAXIMUM_SUPPORTED
     context.load_cert_chain(*leaf.write(folder))
+    if clients:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata="".join(map(pem, clients)))
     server = _Server(("127.0.0.1", 0), _Handler)
     server.set_app(app)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -5,7 +5,7 @@ from typing import Final
 
 from certctl_cli import operations
 from certctl_cli.command import Command
-from certctl_cli.commands import agents, audit, bulk, catalog, certs, imports, jobs, server, session
+from certctl_cli.commands import agents, audit, bulk, catalog, certs, est, imports, jobs, server, session
 
 BY_HAND: Final[tuple[Command, ...]] = (
     *server.COMMANDS,
@@ -17,6 +17,7 @@ BY_HAND: Final[tuple[Command, ...]] = (
     *jobs.COMMANDS,
     *catalog.COMMANDS,
     *audit.COMMANDS,
+    *est.COMMANDS,
 )
 
 GROUPS: Final = {
@@ -27,6 +28,7 @@ GROUPS: Final = {
     "intermediates": "CAs of issuers: certify, activate, retire",
     "targets": "places where certificates go",
     "audit": "what happened, and who did it",
+    "est": "certificates for devices, asked for as a device does (RFC 7030)",
     "teams": "teams, which certificates belong to",
     "owners": "who is told when something happens to a certificate",
     "profiles": "what a certificate may be",
