@@ -17,13 +17,15 @@ from cryptography.hazmat import asn1 as typed
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from certctl_core.errors import Unreadable
-from certctl_core.pki import asn1, cms, keys
+from certctl_core.pki import asn1, cms, keys, reading
 from certctl_core.pki.cms.structures import elements, parse, whole
 from certctl_core.pki.keys import PrivateKey
 from certctl_core.pki.untrusted import capped, parsing
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 _MOST_ATTRIBUTES: Final = 100
+_DEEPEST: Final = 8
+"""Levels of an attribute: an extension request has six."""
 _OBJECT_IDENTIFIER: Final = 0x06
 _OCTETS: Final = 0x04
 _NAMES: Final = {
@@ -68,6 +70,8 @@ def read_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
     der = _decoded(body)
     with parsing("the answer"):
         found = tuple(pkcs7.load_der_pkcs7_certificates(der))
+        for one in found:
+            reading.look_at_all_of(one)
     if not found:
         raise Unreadable("the answer holds no certificate")
     return found
@@ -81,21 +85,23 @@ def read_wanted(body: bytes) -> tuple[Wanted, ...]:
 
 
 def _wanted(value: typed.TLV) -> Wanted:
-    first, *rest = _identifiers([value])
+    first, *rest = _identifiers([value], _DEEPEST)
     return Wanted(first, tuple(rest))
 
 
-def _identifiers(values: Sequence[typed.TLV]) -> Iterator[str]:
+def _identifiers(values: Sequence[typed.TLV], depth: int) -> Iterator[str]:
     """The names of everything that is named in there, in its order."""
+    if depth == 0:
+        raise Unreadable("the attributes are nested too deeply")
     for value in values:
         tag = value.tag_bytes[0]
         if tag == _OBJECT_IDENTIFIER:
             oid = parse(value, x509.ObjectIdentifier).dotted_string
             yield _NAMES.get(oid, oid)
         elif tag in (asn1.SEQUENCE, asn1.SET):
-            yield from _identifiers(elements(value, tag))
+            yield from _identifiers(elements(value, tag), depth - 1)
         elif tag == _OCTETS:
-            yield from _identifiers([typed.decode_der(typed.TLV, bytes(value.data))])
+            yield from _identifiers([typed.decode_der(typed.TLV, bytes(value.data))], depth - 1)
 
 
 def read_sealed_key(media_type: str, body: bytes) -> SealedKey:

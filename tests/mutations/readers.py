@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from cryptography.x509 import ocsp as library_ocsp
 
 from certctl_core.errors import CertctlError, Invalid, Refused, TooLarge, Unreadable
+from certctl_core.ids import ProfileId
+from certctl_core.models.catalog import CertificateProfile, KeyAlgorithmRule
 from certctl_core.models.certificates import RevocationReason
 from certctl_core.pki import (
     asn1,
@@ -33,6 +35,7 @@ from certctl_core.pki import (
     crl,
     csr,
     est,
+    est_answers,
     jws,
     keys,
     ocsp,
@@ -415,6 +418,59 @@ def _signed_token(claims: bytes) -> bytes:
     return signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
 
 
+# What a client of EST is answered
+
+
+def _read_issued(data: bytes) -> object:
+    found = est_answers.read_certificates(data)
+    storable([one.subject.rfc4514_string() for one in found])
+    return found
+
+
+def _issued() -> Sequence[bytes]:
+    leaf = x509.load_der_x509_certificate(_certificates()[0])
+    return [cms.degenerate([leaf]), cms.degenerate([leaf, *_chain()])]
+
+
+def _read_wanted(data: bytes) -> object:
+    found = est_answers.read_wanted(data)
+    storable([(one.name, one.about) for one in found])
+    return found
+
+
+def _wanted() -> Sequence[bytes]:
+    profile = CertificateProfile(
+        id=ProfileId("p"),
+        name="p",
+        allowed_key_algorithms=(KeyAlgorithmRule("ECDSA", 384),),
+        allowed_ekus=("serverAuth", "clientAuth"),
+        created_at=plans.NOW,
+        updated_at=plans.NOW,
+    )
+    found = (est.wanted_attributes(profile, is_bound=is_bound) for is_bound in (False, True))
+    return [der for der in found if der is not None]
+
+
+def _read_made(data: bytes) -> object:
+    media_type, _, body = data.partition(b"\n")
+    return est_answers.open_key(est_answers.read_sealed_key(media_type.decode(), body), _RA)
+
+
+@cache
+def _made() -> Sequence[bytes]:
+    """Keys, signed for as the server does."""
+    signer = cms.Signer(_RA.certificate, _RA.private_key)
+    packages = (asn1.sequence(keys.to_der(plans.key(kind))) for kind in plans.QUICK_KINDS)
+    return [cms.content_of(cms.sign(package, signer, content_type=DATA)) for package in packages]
+
+
+def _in_parts(signed: bytes) -> bytes:
+    """In an envelope that opens, beside a certificate."""
+    envelope = cms.envelop(signed, _RA.certificate, content_type=SIGNED_DATA)
+    parts = est.key_and_certificate(envelope, x509.load_der_x509_certificate(_certificates()[0]))
+    return parts.media_type.encode() + b"\n" + parts.body
+
+
 READERS: Final[Mapping[str, Reader]] = {
     "CSR": Reader(_read_csr, _csrs, errors=_AND_REFUSED),
     "CSR in PEM": Reader(
@@ -435,6 +491,9 @@ READERS: Final[Mapping[str, Reader]] = {
     "EST request": Reader(
         est.read_request, _csrs, lambda der: b"\n" + base64.encodebytes(der), _AND_REFUSED, is_for_the_night=True
     ),
+    "EST certificates": Reader(_read_issued, _issued, base64.encodebytes, is_for_the_night=True),
+    "EST attributes": Reader(_read_wanted, _wanted, is_for_the_night=True),
+    "EST key": Reader(_read_made, _made, _in_parts, (*_AND_REFUSED, Invalid), is_for_the_night=True),
     "token": Reader(_read_token, _tokens, errors=(*_AND_REFUSED, Invalid)),
     "token signed again": Reader(_read_token, _claims, _signed_token, (*_AND_REFUSED, Invalid)),
     "PKCS #12": Reader(_read_pkcs12, _pkcs12s, errors=_AND_REFUSED, seconds=4.0),
