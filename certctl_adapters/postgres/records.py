@@ -49,6 +49,7 @@ _CALL: Final = shape_of(
     """,
     timestamp="t.at",
 )
+_OF_A_CALL: Final = ("at", "actor", "method", "path", "status", "took", "request_id", "body_hash")
 _MONTHS_LOCK: Final = 0x6170692063616C6C  # "api call" in ASCII
 
 
@@ -76,25 +77,18 @@ class PostgresApiCalls(ApiCalls):
         self._table = PostgresTable(transaction, _CALL)
 
     def add(self, calls: Sequence[ApiCall]) -> None:
-        self._transaction.change_many(
+        if not calls:
+            return
+        rows = [(mint("call", call.at), *(getattr(call, name) for name in _OF_A_CALL)) for call in calls]
+        self._transaction.change(
             b"""
             INSERT INTO api_calls (id, at, actor, method, path, status, took, request_id, body_hash)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+            SELECT * FROM unnest(
+                %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::interval[],
+                %s::text[], %s::text[]
+            )
             """,
-            [
-                (
-                    mint("call", call.at),
-                    call.at,
-                    call.actor,
-                    call.method,
-                    call.path,
-                    call.status,
-                    call.took,
-                    call.request_id,
-                    call.body_hash,
-                )
-                for call in calls
-            ],
+            [list(column) for column in zip(*rows, strict=True)],
             API_CALLS,
         )
 

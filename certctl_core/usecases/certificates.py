@@ -1,12 +1,13 @@
 """Managed certificates as operators see them: create, change, archive, look."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 
-from certctl_core.errors import Conflict, FieldProblem, Invalid, Unreadable
+from certctl_core.errors import CertctlError, Conflict, Duplicate, FieldProblem, Invalid, Unreadable
 from certctl_core.ids import (
     CLIENT_ID,
     AgentId,
@@ -40,6 +41,7 @@ from certctl_core.models.certificates import (
     Revocation,
 )
 from certctl_core.models.jobs import JobType
+from certctl_core.models.records import AuditEvent
 from certctl_core.pki import names
 from certctl_core.policy import schedule
 from certctl_core.ports import Ports
@@ -116,38 +118,69 @@ def create(ports: Ports, caller: Principal, asked: CreateCertificate) -> Managed
     """Put a certificate under management. It is Pending until renewed, by hand or, with a policy that renews by itself
     and a target to renew for, by the next renewal sweep. Raises `Invalid` for a team, an environment or a reference out
     of the caller's reach."""
+    created = ports.together.ask("creations", partial(_create, ports), (caller, asked))
+    if isinstance(created, CertctlError):
+        raise created
+    return created
+
+
+def _create(
+    ports: Ports, wishes: Sequence[tuple[Principal, CreateCertificate]]
+) -> Sequence[ManagedCertificate | CertctlError]:
+    """All in one transaction. Raises what the database has against one of them."""
     now = ports.clock.now()
     with ports.work() as work:
-        certificate = ManagedCertificate(
-            **{name: value for name, value in asdict(asked, recurse=False).items() if name != "id"},
-            id=asked.id or CertificateId(mint("cert", now)),
-            ordered_by=caller.name,
-            ordered_by_key=caller.key_id,
-            created_at=now,
-            updated_at=now,
-        )
+        policies = work.renewal_policies.many({asked.renewal_policy_id for _, asked in wishes})
+        made = [_made(work, policies, caller, asked, now) for caller, asked in wishes]
+        sound = [one for one in made if isinstance(one, ManagedCertificate)]
+        if len({one.id for one in sound}) < len(sound):
+            raise Duplicate("several of these certificates have one id")
+        judged, refused = compliance.admit_many(work, sound, now)
+        admitted = {one.id: one for one in judged.certificates}
+        work.certificates.add_many(judged.certificates)
+        callers = {
+            one.id: caller for one, (caller, _) in zip(made, wishes, strict=True) if isinstance(one, ManagedCertificate)
+        }
+        work.audit.add(*(_created(callers[one.id], one, now) for one in judged.certificates))
+        for one in judged.certificates:
+            if judged.findings[one.id]:
+                compliance.record(work, callers[one.id], evolve(judged, certificates=(one,)))
+    return [one if isinstance(one, CertctlError) else refused.get(one.id) or admitted[one.id] for one in made]
+
+
+def _made(
+    work: Work, policies: Mapping[str, RenewalPolicy], caller: Principal, asked: CreateCertificate, now: datetime
+) -> ManagedCertificate | CertctlError:
+    """The certificate as it is asked for, or what is wrong with it."""
+    certificate = ManagedCertificate(
+        **{name: value for name, value in asdict(asked, recurse=False).items() if name != "id"},
+        id=asked.id or CertificateId(mint("cert", now)),
+        ordered_by=caller.name,
+        ordered_by_key=caller.key_id,
+        created_at=now,
+        updated_at=now,
+    )
+    try:
         _must_be_sound(certificate)
         scope.must_put_within(work, caller, certificate)
-        policy = work.renewal_policies.find(certificate.renewal_policy_id)
-        if policy is not None:
-            certificate = schedule.first(certificate, policy, now)
-        judged = compliance.admit(work, certificate, now)
-        certificate = judged.certificate
-        work.certificates.add(certificate)
-        audit.record(
-            work,
-            caller,
-            now,
-            "certificate_created",
-            "certificate",
-            certificate.id,
-            name=certificate.name,
-            common_name=certificate.common_name,
-            sans=list(certificate.sans),
-            issuer_id=certificate.issuer_id,
-        )
-        compliance.record(work, caller, judged)
-    return certificate
+    except Invalid as problem:
+        return problem
+    policy = policies.get(certificate.renewal_policy_id)
+    return certificate if policy is None else schedule.first(certificate, policy, now)
+
+
+def _created(caller: Principal, certificate: ManagedCertificate, now: datetime) -> AuditEvent:
+    return audit.event(
+        caller,
+        now,
+        "certificate_created",
+        "certificate",
+        certificate.id,
+        name=certificate.name,
+        common_name=certificate.common_name,
+        sans=list(certificate.sans),
+        issuer_id=certificate.issuer_id,
+    )
 
 
 def update(ports: Ports, caller: Principal, certificate_id: str, asked: UpdateCertificate) -> ManagedCertificate:

@@ -49,10 +49,10 @@ STRICT = ProfileId("prof-strict")
 DECIDER = Principal("bob", Role.OPERATOR)
 
 
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
+@pytest.fixture(params=["called", "at hand"])
+def world(database_url: str, request: pytest.FixtureRequest) -> Iterator[World]:
     with open_pool(database_url, size=THREADS + 1) as pool:
-        yield make_world(PostgresWork(pool))
+        yield make_world(PostgresWork(pool), at_hand=request.param == "at hand")
 
 
 class Crowd:
