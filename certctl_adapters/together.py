@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import define, field
 
+from certctl_core.errors import UpstreamUnavailable
 from certctl_core.ports.world import Together
 
 A = TypeVar("A")
@@ -68,6 +69,12 @@ class InLines(Together):
     def _do(self, taken: Sequence[_Waiting], do: Callable[[Sequence[A]], Sequence[R]]) -> None:
         try:
             outcomes = do([each.item for each in taken])
+        except UpstreamUnavailable as error:
+            # About none of them: the database does not answer. Asking again for each would take as many times as long,
+            # and do again what it did and could not say.
+            for each in taken:
+                each.error, each.is_done = error, True
+            return
         except Exception as error:  # noqa: BLE001 - it is raised again to whoever asked
             if len(taken) > 1:
                 for each in taken:

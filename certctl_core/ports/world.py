@@ -69,7 +69,7 @@ class Together(Protocol):
     def ask(self, line: str, do: Callable[[Sequence[A]], Sequence[R]], item: A, /) -> R:
         """The outcome of `item`. `do` is given items of all callers of this `line`, and answers each in its place. It
         must bear items in any mixture, those of other callers than its own among them. What it raises about several
-        says nothing: it is then asked for each alone."""
+        says nothing: it is then asked for each alone. `UpstreamUnavailable` alone is told to all of them."""
 
 
 class Alone(Together):

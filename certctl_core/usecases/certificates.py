@@ -137,7 +137,8 @@ def _create(
             raise Duplicate("several of these certificates have one id")
         judged, refused = compliance.admit_many(work, sound, now)
         admitted = {one.id: one for one in judged.certificates}
-        work.certificates.add_many(judged.certificates)
+        # In one order whoever writes them, so that two who add the same names do not wait in a circle.
+        work.certificates.add_many(sorted(judged.certificates, key=lambda one: one.name))
         callers = {
             one.id: caller for one, (caller, _) in zip(made, wishes, strict=True) if isinstance(one, ManagedCertificate)
         }

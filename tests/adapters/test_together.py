@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from certctl_adapters.together import InLines
+from certctl_core.errors import UpstreamUnavailable
 
 
 class Doer:
@@ -68,6 +69,32 @@ def test_what_one_does_wrong_is_not_the_others_error(threads: ThreadPoolExecutor
     assert (first.result(10), others[0].result(10)) == (2, 4)
     with pytest.raises(ValueError, match="unlucky"):
         others[1].result(10)
+
+
+def test_a_database_that_does_not_answer_is_asked_once_for_all(threads: ThreadPoolExecutor) -> None:
+    companies: list[list[int]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def do(items: Sequence[int]) -> Sequence[int]:
+        companies.append(list(items))
+        if len(companies) == 1:
+            begun.set()
+            assert go_on.wait(10)
+            return list(items)
+        raise UpstreamUnavailable("the database is not available")
+
+    lines = InLines()
+    first = threads.submit(lines.ask, "a", do, 1)
+    assert begun.wait(10)
+    others = [threads.submit(lines.ask, "a", do, number) for number in (2, 3, 4)]
+    until_waiting(lines, "a", 3)
+    go_on.set()
+
+    assert first.result(10) == 1
+    for other in others:
+        with pytest.raises(UpstreamUnavailable):
+            other.result(10)
+    assert [sorted(company) for company in companies] == [[1], [2, 3, 4]]
 
 
 def test_lines_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
