@@ -5,6 +5,8 @@ the label wants it.
 """
 
 import base64
+import email
+import email.policy
 import ssl
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_adapters.http import TIMEOUT, Answer, HttpClient, error_of, retry_after, trust
-from certctl_core.errors import Invalid
+from certctl_core.errors import Invalid, TooLarge, Unreadable
 from certctl_core.pki import est_answers
 from certctl_core.pki.est_answers import SealedKey, Wanted
 
@@ -97,7 +99,7 @@ class EstClient:
     def make_key(self, csr: x509.CertificateSigningRequest) -> SealedKey:
         """A key made by the server, for the holder of the certificate that is shown in TLS (section 4.4)."""
         answer = self._ask("POST", "serverkeygen", csr)
-        return est_answers.read_sealed_key(answer.headers.get("content-type", ""), answer.body)
+        return read_sealed_key(answer.headers.get("content-type", ""), answer.body)
 
     def _issued(self, operation: str, csr: x509.CertificateSigningRequest) -> tuple[x509.Certificate, ...] | Later:
         answer = self._ask("POST", operation, csr)
@@ -113,6 +115,23 @@ class EstClient:
         if not 200 <= answer.status < 300:
             raise error_of(answer)
         return answer
+
+
+def read_sealed_key(media_type: str, body: bytes) -> SealedKey:
+    """A key and its certificate, in the two parts of a `multipart/mixed` answer (RFC 7030 section 4.4.2). Raises
+    `TooLarge` and `Unreadable`."""
+    if len(body) > est_answers.MAX_ANSWER_BYTES:
+        raise TooLarge(f"the answer is over {est_answers.MAX_ANSWER_BYTES} bytes")
+    head = f"Content-Type: {media_type}\r\n\r\n".encode("ascii", "replace")
+    try:
+        parsed = email.message_from_bytes(head + body, policy=email.policy.compat32)
+        parts = [part for part in parsed.walk() if not part.is_multipart()]
+        encoded = {part.get_param("smime-type"): str(part.get_payload()).encode("ascii", "replace") for part in parts}
+    except (ValueError, LookupError, RecursionError) as problem:
+        raise Unreadable("the parts of the answer cannot be told apart") from problem
+    if len(parts) != 2 or set(encoded) != {"server-generated-key", "certs-only"}:
+        raise Unreadable("the answer has not an enciphered key and a certificate in its two parts")
+    return est_answers.read_sealed_key(encoded["server-generated-key"], encoded["certs-only"])
 
 
 def _show(tls: ssl.SSLContext, certificate: Path, key: Path) -> None:

@@ -6,8 +6,6 @@ only.
 
 import base64
 import binascii
-import email
-import email.policy
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -104,18 +102,9 @@ def _identifiers(values: Sequence[typed.TLV], depth: int) -> Iterator[str]:
             yield from _identifiers([typed.decode_der(typed.TLV, bytes(value.data))], depth - 1)
 
 
-def read_sealed_key(media_type: str, body: bytes) -> SealedKey:
-    """The two parts of an answer of serverkeygen (RFC 7030 section 4.4.2)."""
-    raw = capped(body, "the answer", MAX_ANSWER_BYTES)
-    head = f"Content-Type: {media_type}\r\n\r\n".encode("ascii", "replace")
-    parsed = email.message_from_bytes(head + raw, policy=email.policy.default)
-    parts = [part for part in parsed.walk() if not part.is_multipart()]
-    if parsed.get_content_type() != "multipart/mixed" or len(parts) != 2:
-        raise Unreadable("the answer has not the two parts of a key and its certificate")
-    encoded = {part.get_param("smime-type"): str(part.get_payload()).encode("ascii", "replace") for part in parts}
-    if set(encoded) != {"server-generated-key", "certs-only"}:
-        raise Unreadable("the answer has not an enciphered key and a certificate in its two parts")
-    return SealedKey(_decoded(encoded["server-generated-key"]), read_certificates(encoded["certs-only"]))
+def read_sealed_key(key: bytes, certificates: bytes) -> SealedKey:
+    """The two parts of an answer of serverkeygen (RFC 7030 section 4.4.2): the enciphered key, and certs-only."""
+    return SealedKey(_decoded(key), read_certificates(certificates))
 
 
 def open_key(sealed: SealedKey, recipient: cms.Recipient) -> PrivateKey:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs12
 from cryptography.x509 import ocsp as library_ocsp
 
+from certctl_adapters import est_client
 from certctl_core.errors import CertctlError, Invalid, Refused, TooLarge, Unreadable
 from certctl_core.ids import ProfileId
 from certctl_core.models.catalog import CertificateProfile, KeyAlgorithmRule
@@ -453,7 +454,7 @@ def _wanted() -> Sequence[bytes]:
 
 def _read_made(data: bytes) -> object:
     media_type, _, body = data.partition(b"\n")
-    return est_answers.open_key(est_answers.read_sealed_key(media_type.decode(), body), _RA)
+    return est_answers.open_key(est_client.read_sealed_key(media_type.decode("latin-1"), body), _RA)
 
 
 @cache
