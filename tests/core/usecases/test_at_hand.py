@@ -1,7 +1,5 @@
 """A CA that is at hand: order, signature and record are one transaction, and nobody can tell from what is on record."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import pytest
@@ -13,7 +11,7 @@ from certctl_core.models.certificates import CertificateStatus, ManagedCertifica
 from certctl_core.models.jobs import JobStatus
 from certctl_core.pki import ca
 from certctl_core.ports.issuer import Issued, IssueRequest
-from certctl_core.ports.store import Query, Work
+from certctl_core.ports.store import Query
 from certctl_core.usecases import issuance, renewal
 from certctl_core.usecases.issuance import SubmitCsr, Submitted
 from tests.core.usecases.test_issuance import Crash, calm, crash_at, versions_of
@@ -85,19 +83,7 @@ def test_what_is_on_record_is_what_a_ca_that_was_called_leaves(world: World) -> 
 
 def test_it_takes_one_transaction(world: World) -> None:
     agent, certificates = asked_for(world, 3)
-    opened: list[int] = []
-    inner = world.ports.work
-
-    @contextmanager
-    def counted() -> Iterator[Work]:
-        opened.append(1)
-        with inner() as work:
-            yield work
-
-    def work() -> AbstractContextManager[Work]:
-        return counted()
-
-    world.ports = evolve(world.ports, work=work)
+    opened = world.count_transactions()
     outcomes = submit_all(world, agent, certificates)
 
     assert all(one.version is not None for one in outcomes)

@@ -1,7 +1,7 @@
 """Certificates that are put under management at the same time: together, and each as it would be alone."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, evolve, field
@@ -11,7 +11,7 @@ from certctl_core.ids import CertificateId, IssuerId, OwnerId, PolicyRuleId, Ren
 from certctl_core.models.access import Principal, Role, Scope
 from certctl_core.models.certificates import ManagedCertificate
 from certctl_core.models.policies import PolicyRule, PolicyType, Severity
-from certctl_core.ports.store import Query, Work
+from certctl_core.ports.store import Query
 from certctl_core.ports.world import Together
 from certctl_core.usecases import certificates
 from certctl_core.usecases.certificates import CreateCertificate
@@ -121,18 +121,6 @@ def test_two_of_one_name_or_one_id_are_not_done_together(world: World) -> None:
 
 
 def test_a_group_takes_one_transaction(world: World) -> None:
-    opened: list[int] = []
-    inner = world.ports.work
-
-    @contextmanager
-    def counted() -> Iterator[Work]:
-        opened.append(1)
-        with inner() as work:
-            yield work
-
-    def work() -> AbstractContextManager[Work]:
-        return counted()
-
-    world.ports = evolve(world.ports, work=work)
+    opened = world.count_transactions()
     together(world, *((ADMIN, wanted(f"site-{number}")) for number in range(5)))
     assert len(opened) == 1

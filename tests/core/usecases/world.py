@@ -1,10 +1,10 @@
 """A small world for use cases: a clock that moves when told, a store in memory, a CA that can fail or be slow."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 
-from attrs import define, field
+from attrs import define, evolve, field
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -192,6 +192,20 @@ class World:
             agent_id=agent.id, certificate_id=certificate.id, csr=self.csr(certificate, key_name)
         )
         return issuance.submit_csr(self.ports, as_agent(agent), asked)
+
+    def count_transactions(self) -> list[int]:
+        """Grows by one with each that is opened from now on."""
+        opened: list[int] = []
+        inner = self.ports.work
+
+        @contextmanager
+        def counted() -> Iterator[Work]:
+            opened.append(1)
+            with inner() as work:
+                yield work
+
+        self.ports = evolve(self.ports, work=counted)
+        return opened
 
     def now_is(self, certificate: ManagedCertificate) -> ManagedCertificate:
         return certificates.get(self.ports, ADMIN, certificate.id)
