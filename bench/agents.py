@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 
 from bench import load
+from bench.fleet import Fleet
 from bench.report import Figure
 from bench.server import Server
 from bench.suite import Suite
@@ -65,7 +66,7 @@ def run(suite: Suite) -> None:
 def requests(agents: Sequence[tuple[str, ...]]) -> Iterator[bytes]:
     """A heartbeat and a poll of one agent after the other; `agents` are their ids and what they say of themselves."""
     for agent, hostname, system, architecture, address, version in agents:
-        key, path = f"cck_bench-{agent}", f"/api/v1/agents/{agent}"
+        key, path = Fleet.key(agent), f"/api/v1/agents/{agent}"
         said = {
             "version": version,
             "hostname": hostname,

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certctl_adapters.http import TIMEOUT, Answer, HttpClient, error_of, retry_after, trust
+from certctl_adapters.http import TIMEOUT, Answer, HttpClient, retry_after, trust
 from certctl_core.errors import Invalid, TooLarge, Unreadable
 from certctl_core.pki import est_answers
 from certctl_core.pki.est_answers import SealedKey, Wanted
@@ -36,10 +36,6 @@ class Credentials:
     password: str | None = field(default=None, repr=False)
     certificate: Path | None = None
     key: Path | None = None
-
-    @property
-    def are_there(self) -> bool:
-        return self.password is not None or self.certificate is not None
 
 
 @frozen
@@ -109,12 +105,9 @@ class EstClient:
 
     def _ask(self, method: str, operation: str, csr: x509.CertificateSigningRequest | None = None) -> Answer:
         content = None if csr is None else base64.b64encode(csr.public_bytes(Encoding.DER))
-        answer = self._http.call(
+        return self._http.ask(
             method, f"{self._path}/{operation}", content=content, headers=_REQUEST if csr else None, idempotent=False
         )
-        if not 200 <= answer.status < 300:
-            raise error_of(answer)
-        return answer
 
 
 def read_sealed_key(media_type: str, body: bytes) -> SealedKey:

@@ -19,7 +19,7 @@ from certctl_cli.client import Server
 from certctl_cli.command import Argument, Command, Record, Result, Table, Text, View, argument
 from certctl_cli.profiles import SettingsError
 from certctl_cli.wording import text
-from certctl_core.errors import CertctlError, Invalid
+from certctl_core.errors import CertctlError, Invalid, UpstreamUnavailable
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -80,7 +80,7 @@ def test(server: Server, given: Namespace) -> Result:
     with _client(server, given) as client:
         _try(steps, "cacerts", lambda: _named(client.ca_certificates()))
         _try(steps, "csrattrs", lambda: text([one.name for one in client.csr_attributes()]))
-        if _credentials(given).are_there:
+        if any(shown is not None for shown in (given.username, given.password_file, given.cert)):
             request = csr.build(keys.generate(KeyKind.ECDSA_P256), given.name, [given.name])
             _try(steps, "simpleenroll", lambda: _came(client.enrol(request)))
     rows = [(step.name, "works" if step.works else "fails", step.said) for step in steps]
@@ -99,8 +99,6 @@ class _Step:
 
 def _try(steps: list[_Step], name: str, ask: Callable[[], str]) -> None:
     """A server that cannot be reached at all ends the test: nothing else would work either."""
-    from certctl_core.errors import UpstreamUnavailable
-
     try:
         steps.append(_Step(name, True, ask()))
     except UpstreamUnavailable:
@@ -128,7 +126,6 @@ def _came(issued: Any) -> str:
 def _client(server: Server, given: Namespace) -> "Iterator[EstClient]":
     from certctl_adapters.control_plane import Unreachable
     from certctl_adapters.est_client import EstClient
-    from certctl_core.errors import UpstreamUnavailable
 
     settings = server.settings
     try:
@@ -161,15 +158,13 @@ def _credentials(given: Namespace) -> "Credentials":
 def _password(given: Namespace) -> str | None:
     """Out of a file, or typed once by whoever gave a user name; None when neither was given."""
     if given.password_file is not None:
-        given.password = _first_line(_content(given.password_file, "the password"))
-    if given.username is None and given.password_file is None:
+        password = _first_line(_content(given.password_file, "the password"))
+    elif given.username is None:
         return None
-    if getattr(given, "password", None) is None:
-        if sys.stdin.isatty():
-            given.password = getpass.getpass(f"EST password for {given.username}: ")
-        else:
-            given.password = _first_line(sys.stdin.readline(_LONGEST_PASSWORD + 2).encode())
-    password: str = given.password
+    elif sys.stdin.isatty():
+        password = getpass.getpass(f"EST password for {given.username}: ")
+    else:
+        password = _first_line(sys.stdin.readline(_LONGEST_PASSWORD + 2).encode())
     if not password or len(password) > _LONGEST_PASSWORD:
         raise SettingsError("no password was given", hint="Type it, pipe it in, or name its file: --password-file.")
     return password
